@@ -1,0 +1,100 @@
+"""Checks of arguments. Each error names the argument, what came, and what to do."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+
+def require_tensor(name: str, value: Any, dims: Sequence[str] | None = None) -> None:
+    """Raise unless `value` is a tensor with one axis for each name in `dims`.
+
+    Args:
+        name: the argument's name, for the message.
+        value: what the caller passed.
+        dims: axis names such as `("B", "T", "C")`; None accepts any number of axes.
+
+    Raises:
+        TypeError: not a tensor.
+        ValueError: another number of axes.
+    """
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(
+            f"{name} must be a torch.Tensor, not {type(value).__name__}; "
+            "torch.tensor(...) makes one from a list"
+        )
+    if dims is not None and value.dim() != len(dims):
+        raise ValueError(
+            f"{name} must have {len(dims)} axes ({', '.join(dims)}), "
+            f"but it has {value.dim()}: shape {tuple(value.shape)}"
+        )
+
+
+def require_float_tensor(name: str, value: Any, dims: Sequence[str] | None = None) -> None:
+    """Raise unless `value` is a floating-point tensor with the axes `dims`."""
+    require_tensor(name, value, dims)
+    if not value.is_floating_point():
+        raise TypeError(f"{name} must hold floating-point numbers, not {value.dtype}; use .float()")
+
+
+def require_ids(
+    name: str, ids: Any, vocab_size: int | None = None, dims: Sequence[str] | None = None
+) -> None:
+    """Raise unless `ids` is an integer tensor, with every id in [0, vocab_size) if that is given.
+
+    Raises:
+        TypeError: not a tensor, or not of an integer type.
+        ValueError: another number of axes.
+        IndexError: an id outside the vocabulary.
+    """
+    require_tensor(name, ids, dims)
+    if ids.dtype not in (torch.int64, torch.int32):
+        raise TypeError(f"{name} must hold integer token ids, not {ids.dtype}; use .long()")
+    if vocab_size is None or ids.numel() == 0 or ids.is_cuda:
+        return  # on a GPU this comparison would wait for the device at every step
+    low, high = int(ids.min()), int(ids.max())
+    if low < 0 or high >= vocab_size:
+        wrong = low if low < 0 else high
+        raise IndexError(
+            f"{name} holds the id {wrong}, outside the vocabulary 0 to {vocab_size - 1}; "
+            "were these ids made by another tokenizer?"
+        )
+
+
+def require_positive_int(name: str, value: Any) -> None:
+    """Raise unless `value` is an int of at least 1 (True and False do not count)."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, not {value}")
+
+
+def require_range(
+    name: str, value: Any, low: float, high: float, *, open_low: bool = False
+) -> None:
+    """Raise unless `value` is a number in [low, high], or in (low, high] with `open_low`.
+
+    Raises:
+        TypeError: not a number.
+        ValueError: outside the range, or not a number at all (NaN).
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    inside = low < value <= high if open_low else low <= value <= high
+    if not inside:
+        bracket = "(" if open_low else "["
+        raise ValueError(f"{name} must lie in {bracket}{low}, {high}], but it is {value}")
+
+
+def require_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Raise ValueError unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+
+
+def require_text(name: str, value: Any) -> None:
+    """Raise unless `value` is a string with at least one character."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+    if not value:
+        raise ValueError(f"{name} is empty; give at least one character")
