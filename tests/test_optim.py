@@ -1,0 +1,233 @@
+"""AdamW, clipping and the schedule: equal to torch, and clear about bad input."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from llm_core.optim import AdamW, clip_grad_norm, parameter_groups, warmup_cosine
+
+
+def small_model(seed: int = 0) -> nn.Module:
+    """Return a network with matrices, biases and a norm."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(5, 7), nn.LayerNorm(7), nn.Tanh(), nn.Linear(7, 3))
+
+
+def step_both(ours, theirs, make_ours, make_theirs, n_steps, generator):
+    """Train two equal models on the same noisy batches with two optimizers."""
+    optimizers = (make_ours(ours), make_theirs(theirs))
+    for step in range(n_steps):
+        x, y = torch.randn(4, 5, generator=generator), torch.randn(4, 3, generator=generator)
+        for model, optimizer in zip((ours, theirs), optimizers, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = 1e-2 * (1 + math.cos(step / 50))
+            optimizer.zero_grad()
+            ((model(x) - y) ** 2).mean().backward()
+            optimizer.step()
+    return optimizers
+
+
+def largest_difference(a: nn.Module, b: nn.Module) -> float:
+    pairs = zip(a.parameters(), b.parameters(), strict=True)
+    return max((p - q).abs().max().item() for p, q in pairs)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"betas": (0.9, 0.999), "weight_decay": 0.01},
+        {"betas": (0.8, 0.95), "weight_decay": 0.3, "eps": 1e-6},
+        {"betas": (0.0, 0.9), "weight_decay": 0.0},
+    ],
+)
+def test_adamw_equals_torch_after_1000_steps(settings):
+    ours, theirs = small_model(), small_model()
+    step_both(
+        ours,
+        theirs,
+        lambda m: AdamW(m.parameters(), **settings),
+        lambda m: torch.optim.AdamW(m.parameters(), **settings),
+        1000,
+        torch.Generator().manual_seed(1),
+    )
+    assert largest_difference(ours, theirs) <= 1e-6
+    assert largest_difference(ours, small_model()) > 0.1  # it did move
+
+
+def test_adamw_equals_torch_with_several_groups():
+    ours, theirs = small_model(), small_model()
+
+    def groups(model):
+        first, *rest = parameter_groups(model, 0.2)
+        return [{**first, "betas": (0.7, 0.9)}, *rest]
+
+    step_both(
+        ours,
+        theirs,
+        lambda m: AdamW(groups(m)),
+        lambda m: torch.optim.AdamW(groups(m)),
+        1000,
+        torch.Generator().manual_seed(2),
+    )
+    assert largest_difference(ours, theirs) <= 1e-6
+
+
+def test_decay_is_decoupled_from_the_gradient():
+    weight = nn.Parameter(torch.tensor([[2.0]]))
+    weight.grad = torch.zeros_like(weight)
+    AdamW([weight], lr=0.1, weight_decay=0.5).step()
+    assert weight.item() == pytest.approx(2.0 * (1 - 0.1 * 0.5))
+
+
+def test_parameter_without_gradient_is_left_alone():
+    used, unused = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2, 2))
+    used.grad = torch.ones(2, 2)
+    optimizer = AdamW([used, unused], lr=0.1, weight_decay=0.5)
+    optimizer.step()
+    assert torch.equal(unused, torch.ones(2, 2))
+    assert unused not in optimizer.state
+
+
+def test_state_dict_resumes_exactly():
+    def gradients(model, seed):
+        generator = torch.Generator().manual_seed(seed)
+        for parameter in model.parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+
+    model = small_model()
+    optimizer = AdamW(model.parameters(), lr=0.01)
+    for seed in range(5):
+        gradients(model, seed)
+        optimizer.step()
+    other = copy.deepcopy(model)
+    restored = AdamW(other.parameters(), lr=0.5)
+    restored.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for seed in range(5, 10):
+        for current, step in ((model, optimizer.step), (other, restored.step)):
+            gradients(current, seed)
+            step()
+    assert largest_difference(model, other) == 0.0
+
+
+def test_closure_is_called_with_gradients():
+    weight = nn.Parameter(torch.tensor([3.0]))
+    optimizer = AdamW([weight], lr=0.1)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (weight**2).sum()
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure).item() == pytest.approx(9.0)
+    assert weight.item() < 3.0
+
+
+def test_parameter_groups_decay_only_matrices_and_count_tied_weights_once():
+    model = nn.ModuleDict({"embed": nn.Embedding(6, 4), "norm": nn.LayerNorm(4)})
+    model["head"] = nn.Linear(4, 6)
+    model["head"].weight = model["embed"].weight
+    decayed, kept = parameter_groups(model, 0.1)
+    assert [p.dim() for p in decayed["params"]] == [2]
+    assert decayed["weight_decay"] == 0.1
+    assert len(kept["params"]) == 3
+    assert kept["weight_decay"] == 0.0
+
+
+def test_parameter_groups_skip_frozen_parameters():
+    model = small_model()
+    model[0].weight.requires_grad_(False)
+    params = [p for group in parameter_groups(model, 0.1) for p in group["params"]]
+    assert all(p is not model[0].weight for p in params)
+
+
+@pytest.mark.parametrize("max_norm", [1e-3, 1.0, 100.0, math.inf])
+def test_clipping_equals_torch(max_norm):
+    generator = torch.Generator().manual_seed(0)
+    ours = [nn.Parameter(torch.zeros(shape)) for shape in ((3, 4), (5,), (2, 2))]
+    for parameter in ours[:2]:
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+    theirs = copy.deepcopy(ours)
+    for a, b in zip(ours, theirs, strict=True):
+        b.grad = None if a.grad is None else a.grad.clone()
+    norm = clip_grad_norm(ours, max_norm)
+    expected = torch.nn.utils.clip_grad_norm_(theirs, max_norm)
+    assert torch.equal(norm, expected)
+    for a, b in zip(ours[:2], theirs[:2], strict=True):
+        assert torch.equal(a.grad, b.grad)
+
+
+def test_clipping_one_tensor_and_no_gradients():
+    weight = nn.Parameter(torch.zeros(2))
+    assert clip_grad_norm(weight, 1.0).item() == 0.0
+    weight.grad = torch.tensor([3.0, 4.0])
+    assert clip_grad_norm(weight, 1.0).item() == pytest.approx(5.0)
+    assert weight.grad.norm().item() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_schedule_by_hand():
+    rates = [warmup_cosine(step, 2, 6, 1.0, 0.2) for step in range(8)]
+    middle = [0.2 + 0.4 * (1 + math.cos(math.pi * k / 4)) for k in range(4)]
+    assert rates == pytest.approx([0.5, 1.0, *middle, 0.2, 0.2])
+
+
+@pytest.mark.parametrize(
+    ("step", "warmup", "total", "expected"),
+    [
+        (0, 0, 1, 1.0),  # one step without warm-up learns at the full rate
+        (0, 1, 1, 1.0),
+        (1, 1, 1, 0.1),
+        (3, 4, 4, 1.0),  # nothing but warm-up
+        (4, 4, 4, 0.1),
+        (10**9, 4, 8, 0.1),
+    ],
+)
+def test_schedule_at_its_edges(step, warmup, total, expected):
+    assert warmup_cosine(step, warmup, total, 1.0, 0.1) == pytest.approx(expected)
+
+
+def test_schedule_climbs_then_falls():
+    rates = [warmup_cosine(step, 10, 100, 3e-3, 3e-4) for step in range(100)]
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert min(rates[10:]) > 3e-4
+
+
+ONE = [nn.Parameter(torch.ones(1))]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: AdamW([]), ValueError, "empty parameter list"),
+        (lambda: AdamW(ONE, lr=-1.0), ValueError, "lr"),
+        (lambda: AdamW(ONE, lr=math.nan), ValueError, "lr"),
+        (lambda: AdamW(ONE, lr="fast"), TypeError, "lr"),
+        (lambda: AdamW(ONE, betas=(0.9, 1.0)), ValueError, r"betas\[1\]"),
+        (lambda: AdamW(ONE, betas=(-0.1, 0.9)), ValueError, r"betas\[0\]"),
+        (lambda: AdamW(ONE, betas=0.9), TypeError, "betas"),
+        (lambda: AdamW(ONE, eps=-1e-8), ValueError, "eps"),
+        (lambda: AdamW(ONE, weight_decay=-0.1), ValueError, "weight_decay"),
+        (lambda: AdamW([{"params": ONE, "lr": -1.0}]), ValueError, "lr"),
+        (lambda: parameter_groups([torch.ones(2)], 0.1), TypeError, "model"),
+        (lambda: parameter_groups(nn.ReLU(), 0.1), ValueError, "nothing to train"),
+        (lambda: parameter_groups(small_model(), -1), ValueError, "weight_decay"),
+        (lambda: clip_grad_norm(ONE, 0.0), ValueError, "max_norm"),
+        (lambda: clip_grad_norm(ONE, math.nan), ValueError, "max_norm"),
+        (lambda: clip_grad_norm(["w"], 1.0), TypeError, "model.parameters"),
+        (lambda: warmup_cosine(-1, 0, 10, 1.0), ValueError, "step"),
+        (lambda: warmup_cosine(0.5, 0, 10, 1.0), TypeError, "step"),
+        (lambda: warmup_cosine(0, 11, 10, 1.0), ValueError, "warmup_steps"),
+        (lambda: warmup_cosine(0, -1, 10, 1.0), ValueError, "warmup_steps"),
+        (lambda: warmup_cosine(0, 0, 0, 1.0), ValueError, "total_steps"),
+        (lambda: warmup_cosine(0, 0, 10, 1.0, 2.0), ValueError, "min_lr"),
+        (lambda: warmup_cosine(0, 0, 10, -1.0), ValueError, "max_lr"),
+    ],
+)
+def test_bad_input(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
