@@ -15,11 +15,14 @@ class Case:
         name: what is special about this input, in words ("B, T and D all different").
         args: positional arguments; `check` copies them before each call.
         kwargs: keyword arguments.
+        sizes: the letters of this case's axes, such as {"B": 2, "T": 5}, for messages about
+            shapes; without it they come from the shapes in the reference's docstring.
     """
 
     name: str
     args: tuple = ()
     kwargs: dict[str, Any] | None = None
+    sizes: dict[str, int] | None = None
 
 
 @dataclass(frozen=True)
