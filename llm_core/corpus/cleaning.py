@@ -1,0 +1,94 @@
+"""Cleaning a text, and splitting it into a part to train on and a part to validate on."""
+
+import re
+import unicodedata
+
+from llm_core.corpus.words import STORY_END
+from llm_core.validate import require_text
+
+# Marks that print alike and mean the same: one plain form each.
+PLAIN = str.maketrans(
+    {
+        **dict.fromkeys("\u2018\u2019\u201a\u201b", "'"),
+        **dict.fromkeys("\u201c\u201d\u201e\u201f", '"'),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
+        "\u2026": "...",
+        **dict.fromkeys("\u2028\u2029\u0085\v\f", "\n"),
+        "\ufeff": None,
+    }
+)
+
+
+def clean_text(text: str) -> str:
+    """Return `text` with what carries no meaning made uniform; cleaning twice changes nothing more.
+
+    Unicode form NFC; line ends `\\n`; curly quotes, long dashes, the ellipsis and odd spaces in
+    their plain form; control, format and unassigned characters removed; no spaces at the ends of
+    lines; at most two blank lines in a row.
+
+    Args:
+        text: any string; the empty one stays empty.
+
+    Raises:
+        TypeError: `text` is not a string.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a string, not {type(text).__name__}")
+    text = text.replace("\r\n", "\n").replace("\r", "\n").translate(PLAIN)
+    text = "".join(filter(None, map(_plain_character, text)))
+    text = unicodedata.normalize("NFC", text)
+    text = re.sub(r" +$", "", text, flags=re.MULTILINE)
+    return re.sub(r"\n{4,}", "\n\n\n", text)
+
+
+def _plain_character(character: str) -> str:
+    if character in "\n\t":
+        return character
+    category = unicodedata.category(character)
+    if category == "Zs":
+        return " "
+    return "" if category in ("Cc", "Cf", "Cn", "Cs") else character
+
+
+def split_text(text: str, val_fraction: float = 0.1) -> tuple[str, str]:
+    """Return `(train, val)`: the last part of the text is for validation, and nothing is in both.
+
+    The cut falls on the end of the story (STORY_END) nearest to the fraction asked for, so that
+    no story is in both parts; in a text without stories on the nearest end of a line; in a text
+    of one line exactly where asked. `train + val == text`.
+
+    Args:
+        text: at least two characters.
+        val_fraction: share of the characters for validation, above 0 and below 1.
+
+    Raises:
+        TypeError: an argument of the wrong kind.
+        ValueError: `val_fraction` outside (0, 1), or a text too short to give both parts some.
+    """
+    require_text("text", text)
+    if isinstance(val_fraction, bool) or not isinstance(val_fraction, (int, float)):
+        raise TypeError(f"val_fraction must be a number, not {val_fraction!r}")
+    if not 0 < val_fraction < 1:
+        raise ValueError(f"val_fraction must lie above 0 and below 1, but it is {val_fraction}")
+    if len(text) < 2:
+        raise ValueError("text is too short to split: give at least two characters")
+    wanted = min(max(round(len(text) * (1 - val_fraction)), 1), len(text) - 1)
+    cut = _nearest_cut(text, wanted, STORY_END) if STORY_END in text else None
+    if cut is None and STORY_END in text:
+        raise ValueError("text holds one story only, which is too short to split: give two or more")
+    cut = cut or _nearest_cut(text, wanted, "\n") or wanted
+    return text[:cut], text[cut:]
+
+
+def _nearest_cut(text: str, wanted: int, mark: str) -> int | None:
+    """Return the place after a `mark` (and its newline) nearest to `wanted`, inside the text."""
+    before = text.rfind(mark, 0, wanted)
+    after = text.find(mark, max(wanted - len(mark), 0))
+    cuts = [_after_mark(text, at, mark) for at in (before, after) if at >= 0]
+    cuts = [cut for cut in cuts if text[:cut].strip() and text[cut:].strip()]
+    return min(cuts, key=lambda cut: abs(cut - wanted), default=None)
+
+
+def _after_mark(text: str, at: int, mark: str) -> int:
+    end = at + len(mark)
+    return end + 1 if mark == STORY_END and text[end : end + 1] == "\n" else end
