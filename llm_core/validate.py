@@ -50,14 +50,40 @@ def require_ids(
     require_tensor(name, ids, dims)
     if ids.dtype not in (torch.int64, torch.int32):
         raise TypeError(f"{name} must hold integer token ids, not {ids.dtype}; use .long()")
-    if vocab_size is None or ids.numel() == 0 or ids.is_cuda:
-        return  # on a GPU this comparison would wait for the device at every step
+    if vocab_size is None or ids.numel() == 0 or not _cheap_to_look_at(ids):
+        return
     low, high = int(ids.min()), int(ids.max())
     if low < 0 or high >= vocab_size:
         wrong = low if low < 0 else high
         raise IndexError(
             f"{name} holds the id {wrong}, outside the vocabulary 0 to {vocab_size - 1}; "
             "were these ids made by another tokenizer?"
+        )
+
+
+def require_targets(targets: Any, vocab_size: int, ignore_index: int = -100) -> None:
+    """Raise unless `targets` are ids below `vocab_size` or `ignore_index`, and one counts.
+
+    Raises:
+        TypeError: no tensor, or not of an integer type.
+        ValueError: none at all, or all of them ignored.
+        IndexError: a target outside the vocabulary.
+    """
+    require_tensor("targets", targets)
+    if targets.dtype not in (torch.int64, torch.int32):
+        raise TypeError(f"targets must hold integer token ids, not {targets.dtype}; use .long()")
+    if targets.numel() == 0:
+        raise ValueError(f"targets is empty: shape {tuple(targets.shape)}")
+    if not _cheap_to_look_at(targets):
+        return
+    counted = targets[targets != ignore_index]
+    if counted.numel() == 0:
+        raise ValueError(f"targets holds only {ignore_index} (ignored); no target counts")
+    low, high = int(counted.min()), int(counted.max())
+    if low < 0 or high >= vocab_size:
+        raise IndexError(
+            f"targets holds the id {low if low < 0 else high}, outside the vocabulary "
+            f"0 to {vocab_size - 1}; only {ignore_index} (ignored) may stand outside"
         )
 
 
@@ -98,3 +124,12 @@ def require_text(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a string, not {type(value).__name__}")
     if not value:
         raise ValueError(f"{name} is empty; give at least one character")
+
+
+def _cheap_to_look_at(ids: torch.Tensor) -> bool:
+    """Whether reading numbers out of `ids` costs nothing.
+
+    On a GPU the comparison would wait for the device at every step, and torch.compile would have
+    to cut the program in two there.
+    """
+    return ids.device.type == "cpu" and not torch.compiler.is_compiling()

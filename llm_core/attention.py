@@ -1,0 +1,317 @@
+"""Attention: every token asks a question, and gathers what the tokens before it answer.
+
+The formula, softmax(q·kᵀ/√D)·v, is written out by hand in `scaled_dot_product_attention`.
+`MultiHeadAttention` uses it when somebody asks for the weights, and otherwise torch's fused
+kernel, which computes the same without ever storing the weights; a test holds the two equal.
+
+Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.2.
+"""
+
+import math
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from llm_core.config import GPTConfig
+from llm_core.positions import apply_rotary, require_positions, rotary_angles
+from llm_core.validate import require_float_tensor, require_positive_int, require_tensor
+
+
+def softmax(x: Tensor, dim: int) -> Tensor:
+    """Turn numbers into shares: positive, adding up to one, larger for larger numbers.
+
+    The largest number of each slice is taken off first. That changes nothing in the result
+    (it cancels), but exp() can then no longer overflow.
+
+    An entry of -inf gets the share 0. A slice that holds nothing but -inf has nothing to share
+    out: all of it is 0 and nothing is NaN, as in torch's fused attention.
+
+    Args:
+        x: numbers of any shape.
+        dim: the axis along which the shares add up to one.
+
+    Returns:
+        Like `x`.
+
+    Raises:
+        TypeError: `x` is no tensor of floating-point numbers.
+        IndexError: `x` has no axis `dim`.
+        ValueError: that axis has no entries.
+    """
+    _require_axis(x, dim)
+    lowest = torch.finfo(x.dtype).min  # -inf - lowest is still -inf, but -inf - -inf is NaN
+    largest = x.detach().amax(dim, keepdim=True).clamp(min=lowest)
+    exps = torch.exp(x - largest)
+    total = exps.sum(dim, keepdim=True)  # at least exp(0) = 1, and 0 where all entries are -inf
+    return exps / total.clamp(min=1)
+
+
+def causal_mask(T: int, device: torch.device | str | None = None) -> Tensor:
+    """Return who may look at whom when nobody sees the future.
+
+    Returns:
+        (T, T), bool; entry [t, s] is True when position t may look at position s, s ≤ t.
+
+    Raises:
+        TypeError, ValueError: `T` is no positive whole number.
+    """
+    require_positive_int("T", T)
+    return torch.ones(T, T, dtype=torch.bool, device=device).tril()
+
+
+def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return how much each query looks at each key: softmax(q·kᵀ/√D).
+
+    Without the √D the scores of wide heads have a variance of D, softmax puts nearly all weight
+    on one key, and its gradient vanishes (Vaswani et al. 2017, section 3.2.1).
+
+    Args, Raises: as in `scaled_dot_product_attention`.
+
+    Returns:
+        (..., T, S); each row adds up to one, or is all zero where the mask allows no key.
+    """
+    _require_queries_and_keys(q, k, mask)
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (..., T, S)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)
+    return softmax(scores, dim=-1)
+
+
+def scaled_dot_product_attention(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Mix the values, each query in its own proportions: softmax(q·kᵀ/√D)·v, by hand.
+
+    Args:
+        q: queries, (..., T, D).
+        k: keys, (..., S, D).
+        v: values, (..., S, Dv).
+        mask: bool, broadcastable to (..., T, S); True = may look. None: all may look at all.
+
+    Returns:
+        (output (..., T, Dv), weights (..., T, S)).
+
+    Raises:
+        TypeError: no tensor of floating-point numbers, or a mask that is not bool.
+        ValueError: shapes that do not fit together.
+    """
+    weights = attention_weights(q, k, mask)  # (..., T, S)
+    _require_values(k, v)
+    return weights @ v, weights  # (..., T, Dv), (..., T, S)
+
+
+class LayerCache(Protocol):
+    """What attention asks of a cache: the keys and values of one layer, token after token."""
+
+    length: int
+    """Number of tokens whose keys and values it holds."""
+
+    def update(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Append the keys and values of T new tokens, (B, n_kv_heads, T, D); return all S."""
+
+
+class MultiHeadAttention(nn.Module):
+    """Several attentions side by side, each on its own slice of the channels.
+
+    Head h takes channels h·D to (h+1)·D of the queries. With fewer key/value heads than query
+    heads, neighbouring query heads share one (grouped queries, Ainslie et al. 2023,
+    https://arxiv.org/abs/2305.13245). With `config.qk_norm` the queries and keys of each head are
+    RMS-normalised (Henry et al. 2020, https://arxiv.org/abs/2010.04245), with
+    `positions="rotary"` they are turned by their position.
+
+    Args:
+        config: sizes and variants; see GPTConfig.
+
+    Attributes:
+        query, key, value, out: the linear layers.
+        query_gain, key_gain: gains of the qk-norm, (D,), or None.
+
+    Raises:
+        TypeError: `config` is no GPTConfig.
+    """
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        require_config(config)
+        self.config = config
+        C, D, kv_width = config.d_model, config.head_dim, config.n_kv_heads * config.head_dim
+        self.query = nn.Linear(C, C, bias=config.bias)
+        self.key = nn.Linear(C, kv_width, bias=config.bias)
+        self.value = nn.Linear(C, kv_width, bias=config.bias)
+        self.out = nn.Linear(C, C, bias=config.bias)
+        self.weight_dropout = nn.Dropout(config.dropout)
+        self.out_dropout = nn.Dropout(config.dropout)
+        self.query_gain = nn.Parameter(torch.ones(D)) if config.qk_norm else None
+        self.key_gain = nn.Parameter(torch.ones(D)) if config.qk_norm else None
+        if config.positions == "rotary":
+            cos, sin = rotary_angles(config.context_length, D, config.rope_base)
+            self.register_buffer("cos", cos, persistent=False)  # (context_length, D/2)
+            self.register_buffer("sin", sin, persistent=False)  # (context_length, D/2)
+
+    def forward(
+        self,
+        x: Tensor,
+        positions: Tensor | None = None,
+        cache: LayerCache | None = None,
+        return_weights: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Let each token of `x` look at itself and at the tokens before it.
+
+        Args:
+            x: (B, T, C).
+            positions: where the T tokens stand, integers (T,) or (B, T), for rotary positions;
+                None counts on from the tokens in the cache, or from 0.
+            cache: keys and values of earlier tokens; the new ones are added to it.
+            return_weights: also return the weights, before dropout.
+
+        Returns:
+            The output (B, T, C), or (output, weights (B, H, T, S)), where S counts the tokens in
+            the cache too; S = T without one.
+
+        Raises:
+            TypeError, ValueError, IndexError: an `x` or `positions` that does not fit the config.
+        """
+        self._require_input(x)
+        q, k, v = self._project(x)  # (B, H, T, D), (B, n_kv_heads, T, D) twice
+        if self.config.qk_norm:
+            q, k = self._normalise(q, self.query_gain), self._normalise(k, self.key_gain)
+        if self.config.positions == "rotary":
+            cos, sin = self._angles_at(positions, x.shape[1], cache)
+            q, k = apply_rotary(q, cos, sin), apply_rotary(k, cos, sin)
+        if cache is not None:
+            k, v = cache.update(k, v)  # (B, n_kv_heads, S, D)
+        if return_weights:
+            mixed, weights = self._attend_by_hand(q, k, v)  # (B, H, T, D), (B, H, T, S)
+        else:
+            mixed = self._attend_fused(q, k, v)  # (B, H, T, D)
+        merged = mixed.transpose(1, 2).flatten(2)  # (B, T, C)
+        output = self.out_dropout(self.out(merged))
+        return (output, weights) if return_weights else output
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values, split into heads."""
+        heads = (-1, self.config.head_dim)
+        q = self.query(x).unflatten(-1, heads).transpose(1, 2)  # (B, H, T, D)
+        k = self.key(x).unflatten(-1, heads).transpose(1, 2)  # (B, n_kv_heads, T, D)
+        v = self.value(x).unflatten(-1, heads).transpose(1, 2)  # (B, n_kv_heads, T, D)
+        return q, k, v
+
+    def _normalise(self, heads: Tensor, gain: Tensor) -> Tensor:
+        """RMS-normalise queries or keys (..., D); `block.rms_norm` has the same by hand."""
+        return F.rms_norm(heads, (self.config.head_dim,), gain, self.config.norm_eps)
+
+    def _angles_at(
+        self, positions: Tensor | None, T: int, cache: LayerCache | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return cosine and sine for the T tokens, with an axis for the heads: (..., 1, T, D/2)."""
+        start = 0 if cache is None else cache.length
+        if positions is None:
+            positions = torch.arange(start, start + T, device=self.cos.device)  # (T,)
+        require_positions(positions, self.config.context_length)
+        return self.cos[positions].unsqueeze(-3), self.sin[positions].unsqueeze(-3)
+
+    def _attend_by_hand(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mixed values (B, H, T, D) and the weights (B, H, T, S)."""
+        T, S = q.shape[-2], k.shape[-2]
+        queries_per_key = self.config.n_heads // self.config.n_kv_heads
+        k = k.repeat_interleave(queries_per_key, dim=1)  # (B, H, S, D)
+        v = v.repeat_interleave(queries_per_key, dim=1)  # (B, H, S, D)
+        mask = causal_mask(S, q.device)[S - T :]  # (T, S), the rows of the new tokens
+        weights = attention_weights(q, k, mask)  # (B, H, T, S)
+        return self.weight_dropout(weights) @ v, weights
+
+    def _attend_fused(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return the same mixed values (B, H, T, D), from torch's kernel."""
+        T, S = q.shape[-2], k.shape[-2]
+        continues = T not in (1, S)  # several new tokens after old ones: the kernel needs a mask
+        return F.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=causal_mask(S, q.device)[S - T :] if continues else None,  # (T, S)
+            is_causal=T == S,
+            dropout_p=self.config.dropout if self.training else 0.0,
+            enable_gqa=self.config.n_kv_heads < self.config.n_heads,
+        )
+
+    def _require_input(self, x: Tensor) -> None:
+        require_float_tensor("x", x, ("B", "T", "C"))
+        if x.shape[-1] != self.config.d_model:
+            raise ValueError(
+                f"x must have C = d_model = {self.config.d_model} channels, "
+                f"but its shape is {tuple(x.shape)}"
+            )
+
+
+def require_config(config: GPTConfig) -> None:
+    """Raise TypeError unless `config` is a GPTConfig."""
+    if not isinstance(config, GPTConfig):
+        raise TypeError(
+            f"config must be a GPTConfig, not {type(config).__name__}; "
+            "GPTConfig.from_dict(...) makes one from a dictionary"
+        )
+
+
+def _require_axis(x: Tensor, dim: int) -> None:
+    require_float_tensor("x", x)
+    if isinstance(dim, bool) or not isinstance(dim, int):
+        raise TypeError(f"dim must be the number of an axis, not {dim!r}")
+    if not -x.dim() <= dim < x.dim():
+        raise IndexError(f"dim is {dim}, but x has {x.dim()} axes: shape {tuple(x.shape)}")
+    if x.shape[dim] == 0:
+        raise ValueError(f"x has no entries along dim {dim}: shape {tuple(x.shape)}")
+
+
+def _require_queries_and_keys(q: Tensor, k: Tensor, mask: Tensor | None) -> None:
+    for name, value in (("q", q), ("k", k)):
+        require_float_tensor(name, value)
+        if value.dim() < 2:
+            raise ValueError(
+                f"{name} must have at least 2 axes (tokens, D), "
+                f"but its shape is {tuple(value.shape)}"
+            )
+    if q.shape[-1] != k.shape[-1]:
+        raise ValueError(
+            f"q and k must have the same width D to be multiplied, but q is {tuple(q.shape)} "
+            f"and k is {tuple(k.shape)}"
+        )
+    batch = _broadcast("q", q.shape[:-2], "k", k.shape[:-2])
+    if mask is not None:
+        _require_mask(mask, (*batch, q.shape[-2], k.shape[-2]))
+
+
+def _require_mask(mask: Tensor, scores_shape: tuple[int, ...]) -> None:
+    require_tensor("mask", mask)
+    if mask.dtype != torch.bool:
+        raise TypeError(
+            f"mask must be of dtype bool (True = may look), not {mask.dtype}; "
+            "compare or use .bool() to make one"
+        )
+    if _broadcast("mask", mask.shape, "the scores", scores_shape) != scores_shape:
+        raise ValueError(
+            f"mask of shape {tuple(mask.shape)} has more entries than the scores, "
+            f"(..., T, S) = {scores_shape}"
+        )
+
+
+def _require_values(k: Tensor, v: Tensor) -> None:
+    require_float_tensor("v", v)
+    if v.dim() < 2 or v.shape[-2] != k.shape[-2]:
+        raise ValueError(
+            f"v must hold one value for each of the S = {k.shape[-2]} keys, shape (..., S, Dv), "
+            f"but its shape is {tuple(v.shape)}"
+        )
+    _broadcast("k", k.shape[:-2], "v", v.shape[:-2])
+
+
+def _broadcast(name: str, shape: tuple, other_name: str, other: tuple) -> tuple[int, ...]:
+    """Return the common shape of two, or raise ValueError naming both."""
+    try:
+        return tuple(torch.broadcast_shapes(shape, other))
+    except RuntimeError:
+        raise ValueError(
+            f"{name} and {other_name} do not fit together: {tuple(shape)} and {tuple(other)} "
+            "cannot be broadcast"
+        ) from None
