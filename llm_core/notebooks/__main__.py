@@ -50,7 +50,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _nbval(options: argparse.Namespace) -> int:
     from llm_core.notebooks.build import find_chapters
-    from llm_core.notebooks.nbval import run
+    from llm_core.notebooks.nbval_run import run
 
     paths = [p for c in find_chapters(options.chapter) for p in (c.chapter, c.solution)]
     return run(paths, options.processes)

@@ -288,7 +288,7 @@ def execute(
         )
         started = time.perf_counter()
         try:
-            client.execute(env=_environment(Path(scratch)), stderr=subprocess.DEVNULL)
+            client.execute(env=kernel_environment(Path(scratch)), stderr=subprocess.DEVNULL)
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             cell = notebook.cells[current["index"] - 1]
             raise BuildError(_failure(name, current["index"], cell, error)) from None
@@ -297,7 +297,7 @@ def execute(
     return seconds
 
 
-def _environment(scratch: Path) -> dict[str, str]:
+def kernel_environment(scratch: Path) -> dict[str, str]:
     """Return the kernel's environment: one thread, no GPU, nothing of the builder's own."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("NBGRADER_", "PYTEST_"))}
     return env | {
