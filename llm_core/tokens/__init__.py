@@ -8,13 +8,16 @@ vocabulary, long sequences), `WordTokenizer` (short sequences, but unknown words
 from pathlib import Path
 
 from llm_core.tokens.base import Tokenizer, read_fields
+from llm_core.tokens.bpe import BPETokenizer
 from llm_core.tokens.chars import CharTokenizer
 from llm_core.tokens.words import WordTokenizer
 from llm_core.validate import require_choice
 
-__all__ = ["CharTokenizer", "Tokenizer", "WordTokenizer", "load_tokenizer"]
+__all__ = ["BPETokenizer", "CharTokenizer", "Tokenizer", "WordTokenizer", "load_tokenizer"]
 
-_KINDS: dict[str, type[Tokenizer]] = {kind.kind: kind for kind in (CharTokenizer, WordTokenizer)}
+_KINDS: dict[str, type[Tokenizer]] = {
+    tokenizer.kind: tokenizer for tokenizer in (CharTokenizer, WordTokenizer, BPETokenizer)
+}
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import regex
 
+from llm_core.corpus import WORD_PATTERN
 from llm_core.tokens.base import (
     Tokenizer,
     printable,
@@ -15,15 +16,13 @@ from llm_core.tokens.base import (
 )
 from llm_core.validate import require_positive_int
 
-WORD_PATTERN = r"<\|[a-z]+\|>|\w+|[^\w\s]|\n"
-
 UNKNOWN = "<unk>"
 """The special token, id 0, that stands for every word that the training text did not hold."""
 
 _WORD = regex.compile(WORD_PATTERN)
 _SPECIAL = regex.compile(r"<\|[a-z]+\|>")
-_NO_SPACE_BEFORE = frozenset(",.?!;:'\n")
-_NO_SPACE_AFTER = frozenset("'\n")
+_NO_SPACE_BEFORE = frozenset(",.?!;:")
+_NO_SPACE_AROUND = frozenset("'\n")
 
 
 class WordTokenizer(Tokenizer):
@@ -58,6 +57,7 @@ class WordTokenizer(Tokenizer):
         self.special_tokens = {
             token: id for id, token in enumerate(tokens) if id == 0 or _SPECIAL.fullmatch(token)
         }
+        self._no_space_around = _NO_SPACE_AROUND.union(self.special_tokens) - {UNKNOWN}
 
     @classmethod
     def train(
@@ -119,8 +119,8 @@ class WordTokenizer(Tokenizer):
     def decode(self, ids: Sequence[int]) -> str:
         """Return the words with single spaces between them.
 
-        There is no space before any of `, . ? ! ; :`, nor on either side of an apostrophe or a
-        line end.
+        There is no space before any of `, . ? ! ; :`, nor on either side of an apostrophe, a
+        line end or a special token of the form `<|name|>`.
 
         Raises:
             TypeError, ValueError, IndexError: see `require_id_list`.
@@ -129,7 +129,8 @@ class WordTokenizer(Tokenizer):
         previous = "\n"
         for id in require_id_list(ids, self.vocab_size):
             token = self._tokens[id]
-            if token not in _NO_SPACE_BEFORE and previous not in _NO_SPACE_AFTER:
+            joined = token in _NO_SPACE_BEFORE or {token, previous} & self._no_space_around
+            if not joined:
                 parts.append(" ")
             parts.append(token)
             previous = token
