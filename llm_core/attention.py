@@ -38,7 +38,7 @@ def softmax(x: Tensor, dim: int) -> Tensor:
     Raises:
         TypeError: `x` is no tensor of floating-point numbers.
         IndexError: `x` has no axis `dim`.
-        ValueError: that axis has no entries.
+        ValueError: that axis is empty.
     """
     _require_axis(x, dim)
     lowest = torch.finfo(x.dtype).min  # -inf - lowest is still -inf, but -inf - -inf is NaN
@@ -173,13 +173,7 @@ class MultiHeadAttention(nn.Module):
         Raises:
             TypeError, ValueError, IndexError: an `x` or `positions` that does not fit the config.
         """
-        self._require_input(x)
-        q, k, v = self._project(x)  # (B, H, T, D), (B, n_kv_heads, T, D) twice
-        if self.config.qk_norm:
-            q, k = self._normalise(q, self.query_gain), self._normalise(k, self.key_gain)
-        if self.config.positions == "rotary":
-            cos, sin = self._angles_at(positions, x.shape[1], cache)
-            q, k = apply_rotary(q, cos, sin), apply_rotary(k, cos, sin)
+        q, k, v = self.project(x, positions, cache)  # (B, H, T, D), (B, n_kv_heads, T, D) twice
         if cache is not None:
             k, v = cache.update(k, v)  # (B, n_kv_heads, S, D)
         if return_weights:
@@ -190,7 +184,26 @@ class MultiHeadAttention(nn.Module):
         output = self.out_dropout(self.out(merged))
         return (output, weights) if return_weights else output
 
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def project(
+        self, x: Tensor, positions: Tensor | None = None, cache: LayerCache | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the queries, keys and values of `x` as they meet: normalised and turned.
+
+        Args, Raises: as in `forward`; nothing is added to the cache.
+
+        Returns:
+            q (B, H, T, D), and k and v, both (B, n_kv_heads, T, D).
+        """
+        self._require_input(x)
+        q, k, v = self._heads(x)  # (B, H, T, D), (B, n_kv_heads, T, D) twice
+        if self.config.qk_norm:
+            q, k = self._normalise(q, self.query_gain), self._normalise(k, self.key_gain)
+        if self.config.positions == "rotary":
+            cos, sin = self._angles_at(positions, x, cache)
+            q, k = apply_rotary(q, cos, sin), apply_rotary(k, cos, sin)
+        return q, k, v
+
+    def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values, split into heads."""
         heads = (-1, self.config.head_dim)
         q = self.query(x).unflatten(-1, heads).transpose(1, 2)  # (B, H, T, D)
@@ -203,14 +216,19 @@ class MultiHeadAttention(nn.Module):
         return F.rms_norm(heads, (self.config.head_dim,), gain, self.config.norm_eps)
 
     def _angles_at(
-        self, positions: Tensor | None, T: int, cache: LayerCache | None
+        self, positions: Tensor | None, x: Tensor, cache: LayerCache | None
     ) -> tuple[Tensor, Tensor]:
-        """Return cosine and sine for the T tokens, with an axis for the heads: (..., 1, T, D/2)."""
+        """Return cosine and sine for the tokens of `x`, with an axis for the heads."""
+        T, limit = x.shape[1], self.config.context_length
         start = 0 if cache is None else cache.length
-        if positions is None:
-            positions = torch.arange(start, start + T, device=self.cos.device)  # (T,)
-        require_positions(positions, self.config.context_length)
-        return self.cos[positions].unsqueeze(-3), self.sin[positions].unsqueeze(-3)
+        if positions is not None:
+            require_positions(positions, limit, x.shape[:2])
+        elif start + T > limit:
+            raise ValueError(
+                f"x has T = {T} tokens after {start} in the cache, more than context_length {limit}"
+            )
+        where = slice(start, start + T) if positions is None else positions
+        return self.cos[where].unsqueeze(-3), self.sin[where].unsqueeze(-3)  # (..., 1, T, D/2)
 
     def _attend_by_hand(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mixed values (B, H, T, D) and the weights (B, H, T, S)."""
