@@ -52,7 +52,7 @@ class Explorer(anywidget.AnyWidget):
     notice = traitlets.Unicode("").tag(sync=True)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        if cls.script:
+        if "script" in cls.__dict__:  # not in the copies of a class that add_traits makes
             cls._esm = _joined("kit.js", cls.script)
             cls._css = _joined("kit.css", cls.style)
         super().__init_subclass__(**kwargs)

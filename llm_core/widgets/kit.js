@@ -334,8 +334,373 @@ const kit = (() => {
   /** Width that a picture may take: that of the panel around it. */
   const roomFor = (node) => Math.max(160, Math.floor(node.parentElement.clientWidth) || 300);
 
+  /** Where the pointer is over a canvas, in its own pixels. */
+  const pointAt = (event) => [event.offsetX, event.offsetY];
+
+  /** Diagonal stripes: what is masked looks different in more than its colour. */
+  function stripes(context, x, y, width, height, ink) {
+    context.save();
+    context.beginPath();
+    context.rect(x, y, width, height);
+    context.clip();
+    context.strokeStyle = ink;
+    context.lineWidth = 1;
+    context.globalAlpha = 0.45;
+    context.beginPath();
+    for (let start = -height; start < width; start += 6) {
+      context.moveTo(x + start, y + height);
+      context.lineTo(x + start + height, y);
+    }
+    context.stroke();
+    context.restore();
+  }
+
+  /**
+   * A heat map with labelled rows and columns, and a bar that says what the colours stand for.
+   *
+   * `onhover(row, column)` gets null, null when the pointer leaves; `onpick(row)` follows a click.
+   */
+  function heatmap({ onhover = () => {}, onpick = () => {} } = {}) {
+    const picture = canvas();
+    let frame = null; // where the cells lie: { left, top, width, height, rows, columns }
+
+    const cellAt = (event) => {
+      if (!frame) return [null, null];
+      const [x, y] = pointAt(event);
+      const row = Math.floor((y - frame.top) / frame.height);
+      const column = Math.floor((x - frame.left) / frame.width);
+      if (row < 0 || row >= frame.rows || column >= frame.columns) return [null, null];
+      return [row, column < 0 ? null : column];
+    };
+    picture.root.addEventListener("pointermove", (event) => onhover(...cellAt(event)));
+    picture.root.addEventListener("pointerleave", () => onhover(null, null));
+    picture.root.addEventListener("click", (event) => {
+      const [row] = cellAt(event);
+      if (row !== null) onpick(row);
+    });
+
+    /**
+     * Draw `values` (a Float32Array, row by row). `hidden(row, column)` marks masked cells; `low`
+     * and `high` are the ends of the colours; `selected` is a row, `hovered` a [row, column].
+     */
+    function draw(colours, options) {
+      const { rows, columns, values, low, high, hidden = () => false } = options;
+      const { selected = -1, hovered = [null, null], rowTitle, columnTitle, digits = 2 } = options;
+      const context = picture.context;
+      const room = roomFor(picture.root);
+      const small = `11px ${colours.font}`;
+      const fontSize = Math.max(rows.length, columns.length) > 24 ? 10 : 12;
+      const font = `${fontSize}px ${colours.mono}`;
+      context.font = font;
+      const widest = (texts) => Math.max(...texts.map((text) => context.measureText(text).width));
+      const rowNames = rows.map((text) => fitted(context, text, 92));
+      const columnNames = columns.map((text) => fitted(context, text, 92));
+      const left = Math.ceil(widest(rowNames)) + 10 + 18;
+      const cell = Math.min(46, Math.max(9, Math.floor((room - left - 4) / Math.max(rows.length, columns.length))));
+      const width = columns.length === rows.length ? cell : (cell * rows.length) / columns.length;
+      const upright = widest(columnNames) > width - 3; // too wide to stand level: turn the names
+      const every = upright ? Math.ceil((fontSize + 1) / width) : 1;
+      const top = (upright ? Math.ceil(widest(columnNames)) : fontSize) + 8 + 18;
+      const [mapWidth, mapHeight] = [width * columns.length, cell * rows.length];
+      frame = { left, top, width, height: cell, rows: rows.length, columns: columns.length };
+      const height = top + mapHeight + 44;
+
+      picture.paint(left + mapWidth + 4, height, () => {
+        context.textBaseline = "middle";
+        context.fillStyle = colours.muted;
+        context.font = small;
+        context.textAlign = "center";
+        context.fillText(columnTitle, left + mapWidth / 2, 8);
+        context.save();
+        context.translate(8, top + mapHeight / 2);
+        context.rotate(-Math.PI / 2);
+        context.fillText(rowTitle, 0, 0);
+        context.restore();
+
+        columnNames.forEach((text, j) => {
+          if (j % every) return;
+          context.save();
+          context.font = font;
+          context.fillStyle = j === hovered[1] ? colours.mark : colours.ink;
+          context.translate(left + (j + 0.5) * width, top - 6);
+          if (upright) context.rotate(-Math.PI / 2);
+          context.textAlign = upright ? "left" : "center";
+          context.fillText(text, 0, upright ? 0 : -fontSize / 2 + 1);
+          context.restore();
+        });
+        context.textAlign = "right";
+        rowNames.forEach((text, i) => {
+          context.font = i === selected ? `bold ${font}` : font;
+          context.fillStyle = i === selected ? colours.mark : colours.ink;
+          context.fillText(text, left - 7, top + (i + 0.5) * cell + 1);
+        });
+
+        const spread = high - low || 1;
+        const gap = cell > 14 ? 1 : 0;
+        const numbers = width >= 34 && cell >= 20;
+        context.textAlign = "center";
+        context.font = `11px ${colours.font}`;
+        for (let i = 0; i < rows.length; i += 1) {
+          for (let j = 0; j < columns.length; j += 1) {
+            const [x, y] = [left + j * width, top + i * cell];
+            if (hidden(i, j)) {
+              context.fillStyle = colours.soft;
+              context.fillRect(x, y, width - gap, cell - gap);
+              continue;
+            }
+            const value = values[i * columns.length + j];
+            const shade = colour((value - low) / spread);
+            context.fillStyle = css(shade);
+            context.fillRect(x, y, width - gap, cell - gap);
+            if (!numbers) continue;
+            context.fillStyle = inkOn(shade);
+            context.fillText(format(value, digits), x + (width - gap) / 2, y + cell / 2 + 1);
+          }
+        }
+        for (let i = 0; i < rows.length; i += 1) {
+          let first = 0; // masked cells are the last ones of a row
+          while (first < columns.length && !hidden(i, first)) first += 1;
+          if (first < columns.length) {
+            stripes(context, left + first * width, top + i * cell, (columns.length - first) * width - gap, cell - gap, colours.muted);
+          }
+        }
+        if (selected >= 0) outline(left, top + selected * cell, mapWidth, cell, gap, colours.mark);
+        if (hovered[0] !== null && hovered[1] !== null) {
+          outline(left + hovered[1] * width, top + hovered[0] * cell, width, cell, gap, colours.ink);
+        }
+        legend(left, top + mapHeight + 14, Math.min(mapWidth, 220));
+      });
+
+      function outline(x, y, w, h, gap, ink) {
+        context.lineWidth = 2;
+        context.strokeStyle = ink;
+        context.strokeRect(x - 1, y - 1, w - gap + 2, h - gap + 2);
+      }
+      function legend(x, y, w) {
+        const steps = Math.max(1, Math.round(w));
+        for (let i = 0; i < steps; i += 1) {
+          context.fillStyle = css(colour(i / (steps - 1 || 1)));
+          context.fillRect(x + i, y, 1.5, 9);
+        }
+        context.font = small;
+        context.fillStyle = colours.muted;
+        context.textAlign = "left";
+        context.fillText(format(low, digits), x, y + 20);
+        context.textAlign = "right";
+        context.fillText(format(high, digits), x + w, y + 20);
+      }
+    }
+    return { root: picture.root, describe: picture.describe, draw };
+  }
+
+  /**
+   * Lines from each query, on the left, to the keys it looks at, on the right; the heavier the
+   * weight, the wider and stronger the line. The weights of the `selected` query stand as numbers.
+   */
+  function links({ onhover = () => {}, onpick = () => {} } = {}) {
+    const picture = canvas();
+    let frame = null;
+    const rowAt = (event) => {
+      if (!frame) return null;
+      const row = Math.floor((pointAt(event)[1] - frame.top) / frame.height);
+      return row < 0 || row >= frame.rows ? null : row;
+    };
+    picture.root.addEventListener("pointermove", (event) => onhover(rowAt(event)));
+    picture.root.addEventListener("pointerleave", () => onhover(null));
+    picture.root.addEventListener("click", (event) => {
+      const row = rowAt(event);
+      if (row !== null) onpick(row);
+    });
+
+    function draw(colours, { labels, weights, selected, leftTitle, rightTitle }) {
+      const context = picture.context;
+      const total = labels.length;
+      const room = Math.min(520, roomFor(picture.root));
+      const height = Math.min(30, Math.max(13, Math.floor(460 / total)));
+      const font = `${height < 16 ? 10 : 12}px ${colours.mono}`;
+      context.font = `bold ${font}`;
+      const names = labels.map((text) => fitted(context, text, Math.min(104, room / 4)));
+      const side = Math.ceil(Math.max(...names.map((text) => context.measureText(text).width))) + 8;
+      const top = 24;
+      const barRoom = Math.min(90, room / 5);
+      const [from, to] = [side, room - side - barRoom];
+      const middle = (i) => top + (i + 0.5) * height;
+      frame = { top, height, rows: total };
+
+      picture.paint(room, top + total * height + 6, () => {
+        context.textBaseline = "middle";
+        context.font = `11px ${colours.font}`;
+        context.fillStyle = colours.muted;
+        context.textAlign = "left";
+        context.fillText(leftTitle, 0, 8);
+        context.fillText(rightTitle, to + 4, 8);
+
+        const line = (i, j) => {
+          const bend = (to - from) / 2;
+          context.beginPath();
+          context.moveTo(from, middle(i));
+          context.bezierCurveTo(from + bend, middle(i), to - bend, middle(j), to, middle(j));
+          context.stroke();
+        };
+        context.strokeStyle = colours.muted;
+        for (let i = 0; i < total; i += 1) {
+          for (let j = 0; j <= i && i !== selected; j += 1) {
+            const weight = weights[i * total + j];
+            if (weight < 0.04) continue;
+            context.globalAlpha = 0.05 + 0.3 * weight;
+            context.lineWidth = 0.5 + 2.5 * weight;
+            line(i, j);
+          }
+        }
+        context.strokeStyle = colours.accent;
+        for (let j = 0; j < total; j += 1) {
+          const weight = weights[selected * total + j];
+          if (weight < 0.005) continue;
+          context.globalAlpha = 0.25 + 0.75 * weight;
+          context.lineWidth = 1 + 7 * weight;
+          line(selected, j);
+        }
+        context.globalAlpha = 1;
+
+        names.forEach((text, i) => {
+          const weight = weights[selected * total + i];
+          context.font = i === selected ? `bold ${font}` : font;
+          context.fillStyle = i === selected ? colours.mark : colours.ink;
+          context.textAlign = "right";
+          context.fillText(text, from - 5, middle(i) + 1);
+          context.textAlign = "left";
+          context.font = weight >= 0.1 ? `bold ${font}` : font;
+          context.fillStyle = i > selected ? colours.muted : colours.ink;
+          context.fillText(text, to + 5, middle(i) + 1);
+          if (i > selected) return;
+          const start = room - barRoom;
+          context.fillStyle = colours.accent;
+          context.fillRect(start, middle(i) - height / 2 + 3, Math.max(1, (barRoom - 32) * weight), height - 6);
+          context.font = `11px ${colours.font}`;
+          context.fillStyle = colours.ink;
+          context.fillText(format(weight), start + (barRoom - 32) * weight + 5, middle(i) + 1);
+        });
+      });
+    }
+    return { root: picture.root, describe: picture.describe, draw };
+  }
+
+  /** Level bars with a name on the left and a number on the right; the values are shares. */
+  function bars() {
+    const picture = canvas();
+    function draw(colours, { labels, values, selected = -1, digits = 2 }) {
+      const context = picture.context;
+      const room = Math.min(520, roomFor(picture.root));
+      const height = 24;
+      const font = `13px ${colours.mono}`;
+      context.font = `bold ${font}`;
+      const names = labels.map((text) => fitted(context, text, room / 3));
+      const left = Math.ceil(Math.max(30, ...names.map((text) => context.measureText(text).width))) + 10;
+      const length = room - left - 48;
+      picture.paint(room, labels.length * height + 2, () => {
+        context.textBaseline = "middle";
+        names.forEach((text, i) => {
+          const y = i * height;
+          context.font = i === selected ? `bold ${font}` : font;
+          context.fillStyle = i === selected ? colours.mark : colours.ink;
+          context.textAlign = "right";
+          context.fillText(text, left - 8, y + height / 2 + 1);
+          context.fillStyle = colours.soft;
+          context.fillRect(left, y + 3, length, height - 6);
+          context.fillStyle = i === selected ? colours.mark : colours.accent;
+          context.fillRect(left, y + 3, Math.max(1, length * values[i]), height - 6);
+          context.font = `12px ${colours.font}`;
+          context.textAlign = "left";
+          context.fillStyle = colours.ink;
+          context.fillText(format(values[i], digits), left + length + 7, y + height / 2 + 1);
+        });
+      });
+    }
+    return { root: picture.root, describe: picture.describe, draw };
+  }
+
+  /**
+   * The tokens of a text in a row, of which one is chosen: by click, or by arrow keys, Home and End.
+   * `update(labels, chosen, shares)` shades each token by its share and writes the share under it.
+   */
+  function tokenRow({ label, onpick, onhover = () => {} }) {
+    const root = element("div", {
+      class: "llm-tokens", role: "radiogroup", "aria-label": label,
+      onpointerleave: () => onhover(null),
+      onkeydown: (event) => {
+        const last = chips.length - 1;
+        const moves = {
+          ArrowRight: chosen + 1, ArrowDown: chosen + 1, ArrowLeft: chosen - 1, ArrowUp: chosen - 1, Home: 0, End: last,
+        };
+        if (!(event.key in moves) || last < 0) return;
+        event.preventDefault();
+        const next = Math.min(last, Math.max(0, moves[event.key]));
+        onpick(next);
+        chips[next].root.focus();
+      },
+    });
+    let chips = [];
+    let chosen = 0;
+    let shown = "";
+
+    function build(labels) {
+      chips = labels.map((text, i) => {
+        const share = element("small");
+        const chip = element(
+          "button",
+          { type: "button", class: "llm-token", role: "radio", onclick: () => onpick(i), onpointerenter: () => onhover(i) },
+          element("span", {}, text), share,
+        );
+        return { root: chip, share };
+      });
+      root.replaceChildren(...chips.map((chip) => chip.root));
+    }
+    function update(labels, pick, shares, current = pick) {
+      if (shown !== labels.join("\n")) {
+        shown = labels.join("\n");
+        build(labels);
+      }
+      chosen = pick;
+      chips.forEach((chip, i) => {
+        const visible = i <= current;
+        chip.root.setAttribute("aria-checked", String(i === current));
+        chip.root.tabIndex = i === pick ? 0 : -1;
+        chip.root.style.setProperty("--share", visible ? (0.55 * shares[i]).toFixed(3) : "0");
+        chip.root.classList.toggle("llm-later", !visible);
+        chip.share.textContent = visible ? format(shares[i]) : "";
+      });
+    }
+    return { root, update };
+  }
+
+  /** A table of numbers; `update(head, rows)` takes texts, the first of each row being its name. */
+  function table(label) {
+    const inner = element("table", { class: "llm-table" });
+    const root = element("div", { class: "llm-table-box", role: "region", "aria-label": label, tabindex: "0" }, inner);
+    let cells = [];
+    let shape = "";
+    function update(head, rows) {
+      const wanted = `${head.length} ${rows.map((r) => r.length).join(" ")}`;
+      if (wanted !== shape) {
+        shape = wanted;
+        const line = (texts, tag) => texts.map((_, i) => element(
+          i && tag === "td" ? "td" : "th", { scope: tag === "th" ? "col" : i ? null : "row" },
+        ));
+        cells = [line(head, "th"), ...rows.map((texts) => line(texts, "td"))];
+        const lines = cells.map((line_) => element("tr", {}, line_));
+        inner.replaceChildren(element("thead", {}, lines[0]), element("tbody", {}, lines.slice(1)));
+      }
+      [head, ...rows].forEach((texts, r) => texts.forEach((text, c) => {
+        if (cells[r][c].textContent !== text) cells[r][c].textContent = text;
+      }));
+    }
+    /** Mark one column, so that a long table shows where the hand is. */
+    const mark = (column) => cells.forEach((line) => line.forEach((cell, c) => cell.classList.toggle("llm-marked", c === column)));
+    return { root, update, mark };
+  }
+
   return {
     array, softmax, format, colour, css, inkOn, element, newId, view, slider, choice, select, textInput,
-    numberInput, button, row, columns, panel, canvas, fitted, roomFor,
+    numberInput, button, row, columns, panel, canvas, fitted, roomFor, heatmap, links, bars, tokenRow, table,
   };
 })();
