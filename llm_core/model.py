@@ -114,9 +114,10 @@ class GPT(nn.Module):
             IndexError: an id outside the vocabulary.
         """
         self._require_ids_and_targets(ids, targets)
-        layer_caches = self._layer_caches(cache)
-        positions = self._positions(ids, positions, layer_caches[0])
-        x = self.embed(ids, positions)  # (B, T, C)
+        start = 0 if cache is None else self._length_of(cache)
+        self._require_that_it_fits(ids, positions, start)
+        x = self.embed(ids, positions, start)  # (B, T, C)
+        layer_caches = [None] * self.config.n_layers if cache is None else cache
         all_weights = []
         for block, layer_cache in zip(self.blocks, layer_caches, strict=True):
             x = block(x, positions, layer_cache, return_weights)
@@ -127,12 +128,19 @@ class GPT(nn.Module):
         loss = None if targets is None else self._loss(logits, targets)
         return (logits, loss, all_weights) if return_weights else (logits, loss)
 
-    def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
+    def embed(self, ids: Tensor, positions: Tensor | None = None, start: int = 0) -> Tensor:
         """Return what enters the first block, (B, T, C): token vectors with their positions.
 
         With sinusoidal positions the token vectors are first multiplied by √C, as in Vaswani et
         al. 2017, section 3.4; the sines would drown them otherwise.
+
+        Args:
+            ids: tokens, (B, T).
+            positions: where they stand, (T,) or (B, T); None counts on from `start`.
+            start: position of the first token.
         """
+        if positions is None:
+            positions = torch.arange(start, start + ids.shape[1], device=ids.device)  # (T,)
         x = self.token_embedding(ids)  # (B, T, C)
         if self.config.positions == "learned":
             x = x + self.position_embedding(positions)
@@ -148,24 +156,17 @@ class GPT(nn.Module):
         """Return the mean cross-entropy; torch's, fast, and equal to `loss.cross_entropy`."""
         return F.cross_entropy(logits.flatten(0, 1), targets.long().flatten())
 
-    def _layer_caches(
-        self, cache: Sequence[LayerCache] | None
-    ) -> Sequence[LayerCache] | Sequence[None]:
-        """Return one cache, or None, for each layer."""
-        if cache is None:
-            return [None] * self.config.n_layers
+    def _length_of(self, cache: Sequence[LayerCache]) -> int:
+        """Return how many tokens the cache holds; raise unless it has one part for each layer."""
         if len(cache) != self.config.n_layers:
             raise ValueError(
                 f"cache must hold one LayerCache for each of {self.config.n_layers} layers, "
                 f"but it holds {len(cache)}"
             )
-        return cache
+        return cache[0].length
 
-    def _positions(
-        self, ids: Tensor, positions: Tensor | None, first_cache: LayerCache | None
-    ) -> Tensor:
-        """Return where the tokens stand, (T,) or (B, T)."""
-        start = 0 if first_cache is None else first_cache.length
+    def _require_that_it_fits(self, ids: Tensor, positions: Tensor | None, start: int) -> None:
+        """Raise unless the tokens, after `start` in the cache, fit in the context."""
         T, limit = ids.shape[1], self.config.context_length
         if start + T > limit:
             held = f" after {start} in the cache" if start else ""
@@ -174,15 +175,8 @@ class GPT(nn.Module):
                 f"pass the last {limit} tokens, ids[:, -{limit}:], or make a model with a longer "
                 "context"
             )
-        if positions is None:
-            return torch.arange(start, start + T, device=ids.device)  # (T,)
-        require_positions(positions, limit)
-        if positions.shape not in (ids.shape, ids.shape[1:]):
-            raise ValueError(
-                f"positions must have the shape (T,) or (B, T) of ids, {tuple(ids.shape)}, "
-                f"but its shape is {tuple(positions.shape)}"
-            )
-        return positions
+        if positions is not None:
+            require_positions(positions, limit, ids.shape)
 
     def _require_ids_and_targets(self, ids: Tensor, targets: Tensor | None) -> None:
         """Check types and shapes; the embedding checks that the ids are in the vocabulary."""

@@ -128,8 +128,22 @@ def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return turned.to(x.dtype)  # (..., T, D)
 
 
-def require_positions(positions: Tensor, context_length: int) -> None:
-    """Raise unless `positions` are integers that a model with `context_length` knows."""
+def require_positions(
+    positions: Tensor, context_length: int, ids_shape: tuple[int, int] | None = None
+) -> None:
+    """Raise unless `positions` are integers that a model with `context_length` knows.
+
+    Args:
+        positions: what the caller passed.
+        context_length: the number of positions that the model knows.
+        ids_shape: (B, T) of the tokens; `positions` must then be (T,) or (B, T).
+    """
+    require_ids("positions", positions)
+    if ids_shape is not None and positions.shape not in (ids_shape, ids_shape[1:]):
+        raise ValueError(
+            f"positions must be (T,) or (B, T) with (B, T) = {tuple(ids_shape)}, "
+            f"but its shape is {tuple(positions.shape)}"
+        )
     try:
         require_ids("positions", positions, context_length)
     except IndexError:
