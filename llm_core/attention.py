@@ -16,7 +16,12 @@ from torch import Tensor, nn
 
 from llm_core.config import GPTConfig
 from llm_core.positions import apply_rotary, require_positions, rotary_angles
-from llm_core.validate import require_float_tensor, require_positive_int, require_tensor
+from llm_core.validate import (
+    require_broadcast,
+    require_float_tensor,
+    require_positive_int,
+    require_tensor,
+)
 
 
 def softmax(x: Tensor, dim: int) -> Tensor:
@@ -295,7 +300,7 @@ def _require_queries_and_keys(q: Tensor, k: Tensor, mask: Tensor | None) -> None
             f"q and k must have the same width D to be multiplied, but q is {tuple(q.shape)} "
             f"and k is {tuple(k.shape)}"
         )
-    batch = _broadcast("q", q.shape[:-2], "k", k.shape[:-2])
+    batch = require_broadcast("q", q.shape[:-2], "k", k.shape[:-2])
     if mask is not None:
         _require_mask(mask, (*batch, q.shape[-2], k.shape[-2]))
 
@@ -307,7 +312,7 @@ def _require_mask(mask: Tensor, scores_shape: tuple[int, ...]) -> None:
             f"mask must be of dtype bool (True = may look), not {mask.dtype}; "
             "compare or use .bool() to make one"
         )
-    if _broadcast("mask", mask.shape, "the scores", scores_shape) != scores_shape:
+    if require_broadcast("mask", mask.shape, "the scores", scores_shape) != scores_shape:
         raise ValueError(
             f"mask of shape {tuple(mask.shape)} has more entries than the scores, "
             f"(..., T, S) = {scores_shape}"
@@ -321,15 +326,4 @@ def _require_values(k: Tensor, v: Tensor) -> None:
             f"v must hold one value for each of the S = {k.shape[-2]} keys, shape (..., S, Dv), "
             f"but its shape is {tuple(v.shape)}"
         )
-    _broadcast("k", k.shape[:-2], "v", v.shape[:-2])
-
-
-def _broadcast(name: str, shape: tuple, other_name: str, other: tuple) -> tuple[int, ...]:
-    """Return the common shape of two, or raise ValueError naming both."""
-    try:
-        return tuple(torch.broadcast_shapes(shape, other))
-    except RuntimeError:
-        raise ValueError(
-            f"{name} and {other_name} do not fit together: {tuple(shape)} and {tuple(other)} "
-            "cannot be broadcast"
-        ) from None
+    require_broadcast("k", k.shape[:-2], "v", v.shape[:-2])

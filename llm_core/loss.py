@@ -92,6 +92,8 @@ def bits_per_byte(loss_per_token: float | Tensor, n_tokens: int, n_bytes: int) -
 def _require_logits_and_targets(logits: Tensor, targets: Tensor, ignore_index: int) -> None:
     require_float_tensor("logits", logits)
     require_tensor("targets", targets)
+    if logits.shape[-1:] == (0,):
+        raise ValueError(f"logits must have entries in its last axis: shape {tuple(logits.shape)}")
     if logits.dim() == 0 or logits.shape[:-1] != targets.shape:
         raise ValueError(
             f"targets must have the shape of logits without the last axis (V), but logits is "

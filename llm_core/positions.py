@@ -9,7 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llm_core.validate import require_float_tensor, require_ids, require_positive_int, require_range
+from llm_core.validate import (
+    require_broadcast,
+    require_float_tensor,
+    require_ids,
+    require_positive_int,
+    require_range,
+)
 
 
 def sinusoidal_encoding(T: int, C: int) -> Tensor:
@@ -181,3 +187,4 @@ def _require_rotary_shapes(x: Tensor, cos: Tensor, sin: Tensor) -> None:
                 f"{name} must end in (T, D/2) = {(T, D // 2)} to fit x of shape {tuple(x.shape)}, "
                 f"but its shape is {tuple(value.shape)}; rotary_angles(T, D) makes it"
             )
+        require_broadcast(name, value.shape[:-2], "x", x.shape[:-2])

@@ -37,6 +37,19 @@ def require_float_tensor(name: str, value: Any, dims: Sequence[str] | None = Non
         raise TypeError(f"{name} must hold floating-point numbers, not {value.dtype}; use .float()")
 
 
+def require_broadcast(
+    name: str, shape: Sequence[int], other_name: str, other: Sequence[int]
+) -> tuple[int, ...]:
+    """Return the shape that two shapes broadcast to, or raise ValueError naming both."""
+    try:
+        return tuple(torch.broadcast_shapes(tuple(shape), tuple(other)))
+    except RuntimeError:
+        raise ValueError(
+            f"{name} and {other_name} do not fit together: {tuple(shape)} and {tuple(other)} "
+            "cannot be broadcast"
+        ) from None
+
+
 def require_ids(
     name: str, ids: Any, vocab_size: int | None = None, dims: Sequence[str] | None = None
 ) -> None:
