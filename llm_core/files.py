@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             "Check that the folder exists, that you may write in it and that the disk has space."
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # such as a "folder" that is a file: not to hide the error above
+            partial.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:
