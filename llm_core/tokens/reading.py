@@ -73,8 +73,9 @@ def cut_at_words(texts: Iterable[str]) -> Iterator[str]:
     held = ""
     for text in texts:
         require_unicode("lines: each entry", text, allow_empty=True)
+        searched = max(0, len(held) - 1)  # held has no cut, but its last character may make one
         held += text
-        cut = _LAST_CUT.match(held)
+        cut = _LAST_CUT.match(held, searched)
         if cut:
             yield held[: cut.end()]
             held = held[cut.end() :]
