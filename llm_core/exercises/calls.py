@@ -1,0 +1,115 @@
+"""Calls a function on fresh copies of a case's inputs and keeps everything that happened."""
+
+import contextlib
+import copy
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from llm_core.exercises.base import Case, Function
+from llm_core.exercises.compare import differences
+from llm_core.exercises.limit import run_limited
+
+_PRINT_LIMIT = 2000
+"""Characters kept of what a function prints."""
+
+
+@dataclass
+class Outcome:
+    """What one call did.
+
+    Attributes:
+        value: what it returned, tensors detached and copied.
+        error: what it raised, or None.
+        changed: which positional (by index) or keyword (by name) arguments it changed.
+        printed: the beginning of what it printed.
+    """
+
+    value: Any = None
+    error: BaseException | None = None
+    changed: tuple[int | str, ...] = ()
+    printed: str = ""
+
+
+def call(function: Function, case: Case, seconds: float) -> Outcome:
+    """Call `function` on copies of the inputs of `case`, for at most `seconds`.
+
+    Only KeyboardInterrupt, the learner's own, comes out; every other error is in the outcome, an
+    answer that does not stop as a TimeUpError.
+    """
+    args, kwargs = copy_value(case.args), copy_value(case.kwargs or {})
+    with kept_torch_state(), captured_print() as printed:
+        try:
+            value = run_limited(lambda: function(*args, **kwargs), seconds)
+            value = copy_value(value)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return Outcome(error=error, printed=printed.text())
+    return Outcome(value, None, _changed(case, args, kwargs), printed.text())
+
+
+def copy_value(value: Any) -> Any:
+    """Copy tensors, and lists, tuples and dicts of them, so that nobody else can change them."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone().requires_grad_(value.requires_grad and value.is_leaf)
+    if isinstance(value, torch.Generator):
+        return torch.Generator(value.device).set_state(value.get_state())
+    if type(value) in (list, tuple):
+        return type(value)(copy_value(v) for v in value)
+    if type(value) is dict:
+        return {key: copy_value(v) for key, v in value.items()}
+    try:
+        return copy.deepcopy(value)
+    except Exception:
+        return value  # a generator, a lock: whoever compares it says what it is
+
+
+class Printed(io.TextIOBase):
+    """A stand-in for standard output that keeps the beginning and counts the rest."""
+
+    def __init__(self) -> None:
+        self._kept = ""
+        self._dropped = 0
+
+    def write(self, text: str) -> int:
+        room = _PRINT_LIMIT - len(self._kept)
+        self._kept += text[:room]
+        self._dropped += len(text[room:])
+        return len(text)
+
+    def text(self) -> str:
+        """Return what was written, with a line that says how much was left out."""
+        rest = f"\n... and {self._dropped} more characters" if self._dropped else ""
+        return self._kept.rstrip() + rest
+
+
+@contextlib.contextmanager
+def captured_print() -> Iterator[Printed]:
+    """Collect what is printed inside the block."""
+    printed = Printed()
+    with contextlib.redirect_stdout(printed):
+        yield printed
+
+
+@contextlib.contextmanager
+def kept_torch_state() -> Iterator[None]:
+    """Put torch's default dtype and gradient mode back, whatever the block does to them."""
+    dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(grad)
+
+
+def _changed(case: Case, args: tuple, kwargs: dict[str, Any]) -> tuple[int | str, ...]:
+    """Return the arguments that differ from those of `case`."""
+    pairs: list[tuple[int | str, Any, Any]] = [
+        (i, *pair) for i, pair in enumerate(zip(case.args, args, strict=True))
+    ]
+    pairs += [(k, v, kwargs[k]) for k, v in (case.kwargs or {}).items()]
+    return tuple(k for k, before, after in pairs if differences(before, after, atol=0.0, rtol=0.0))

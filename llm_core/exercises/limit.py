@@ -1,0 +1,122 @@
+"""Stops a function that does not stop by itself, in a notebook on Linux, macOS and Windows."""
+
+import ctypes
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+_REPEAT = 0.005
+"""Seconds between two interruptions, for code that swallows one (`except:` inside a loop)."""
+
+_POLL = 0.02
+"""Seconds after which the watchdog thread of a call that has ended notices it."""
+
+
+class TimeUpError(BaseException):
+    """The time limit has passed. Not an `Exception`: `except Exception` must not swallow it."""
+
+
+def run_limited(function: Callable[[], Any], seconds: float) -> Any:
+    """Call `function()` and return its result; interrupt it after `seconds`.
+
+    In the main thread of Linux and macOS an interval timer (`signal.setitimer`) interrupts Python
+    code and sleeping alike. Elsewhere (Windows, other threads) a watchdog thread plants the
+    exception in the calling thread, where it surfaces at the next Python instruction. Either
+    repeats until the call ends. The caller's own timer and handler are put back.
+    A single long call into C, such as one huge matrix product, is interrupted when it returns.
+
+    Raises:
+        TimeUpError: the limit passed.
+        BaseException: whatever `function` raises.
+    """
+    limit = _SignalLimit() if _signals_work_here() else _ThreadLimit()
+    try:
+        try:
+            limit.start(seconds)
+            return function()
+        finally:
+            limit.stop()
+    except TimeUpError:
+        _stop_surely(limit)
+        raise
+
+
+def _signals_work_here() -> bool:
+    """Say whether this is a main thread on a system that has interval timers."""
+    in_main = threading.current_thread() is threading.main_thread()
+    return in_main and hasattr(signal, "setitimer")
+
+
+def _stop_surely(limit: "_SignalLimit | _ThreadLimit") -> None:
+    """Stop `limit` although a repeated interruption may arrive while it stops."""
+    while True:
+        try:
+            limit.stop()
+            return
+        except TimeUpError:
+            continue
+
+
+class _SignalLimit:
+    """Interrupts the main thread through SIGALRM."""
+
+    def start(self, seconds: float) -> None:
+        self._began = time.monotonic()
+        self._timer = (0.0, 0.0)
+        self._stopped = False
+        self._handler = signal.signal(signal.SIGALRM, self._interrupt)
+        self._timer = signal.setitimer(signal.ITIMER_REAL, seconds, _REPEAT)
+
+    def stop(self) -> None:
+        """Put the earlier handler and timer back, less the time that has passed; once."""
+        if self._stopped:
+            return
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self._handler or signal.SIG_DFL)
+        self._stopped = True
+        left, interval = self._timer
+        if left:
+            left = max(left - (time.monotonic() - self._began), 0.001)
+            signal.setitimer(signal.ITIMER_REAL, left, interval)
+
+    def _interrupt(self, number: int, frame: Any) -> None:
+        raise TimeUpError
+
+
+class _ThreadLimit:
+    """Interrupts the calling thread from a second one."""
+
+    def start(self, seconds: float) -> None:
+        self._target = ctypes.c_ulong(threading.get_ident())
+        self._deadline = time.monotonic() + seconds
+        self._over = False
+        # Re-entrant: an interruption may surface while `stop` holds it, and `stop` runs again.
+        self._lock = threading.RLock()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def stop(self) -> None:
+        """End the watchdog, and take back an interruption that has not surfaced yet."""
+        self._over = True
+        with self._lock:  # the watchdog is not between looking at `_over` and interrupting
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(self._target, None)
+
+    def _watch(self) -> None:
+        while not self._over:
+            left = self._deadline - time.monotonic()
+            if left > 0:
+                time.sleep(min(left, _POLL))
+                continue
+            self._interrupt()
+            time.sleep(_REPEAT)
+
+    def _interrupt(self) -> None:
+        if not self._lock.acquire(timeout=_POLL):
+            return
+        try:
+            if not self._over:
+                error = ctypes.py_object(TimeUpError)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(self._target, error)
+        finally:
+            self._lock.release()
