@@ -5,6 +5,7 @@ draws a story or reads one back with its probability, `grammar` measures, `check
 `loading` and `cleaning` bring in and prepare other texts.
 """
 
+from llm_core.corpus.checker import StoriesReport, check_stories
 from llm_core.corpus.cleaning import clean_text, split_text
 from llm_core.corpus.grammar import (
     StoriesFloor,
@@ -21,6 +22,8 @@ __all__ = [
     "TEXT_NAMES",
     "WORD_PATTERN",
     "StoriesFloor",
+    "StoriesReport",
+    "check_stories",
     "clean_text",
     "entropy_floor",
     "load_text",

@@ -13,23 +13,27 @@ from llm_core.corpus.words import (
     NAMES,
     NUMBER_WORD,
     NUMBERS,
+    PLACE_OF,
     PLACES,
     RELATIVES,
     RELATIVES_BY_AGE,
+    THING_FOR,
     VIRTUES,
     Person,
     relative_kind,
     size_of,
 )
 
+QUESTIONS = ("who", "who_can", "where")
+
 
 @dataclass
 class Thing:
-    """Something found: its colour, and either who holds it or the place where it was lost."""
+    """Something found: its colour, and who holds it (a person or an animal) or where it is lost."""
 
     name: str
     colour: str
-    holder: Person | None = None
+    holder: Person | str | None = None
     place: str | None = None
 
 
@@ -45,7 +49,7 @@ def tell_story(teller: Teller) -> None:
     kind = values["kind"] if form == "friend" else relative_kind(hero, values["relative"])
     other = Person(values["name"], kind)
     starts = [_find_line("find", hero, 3), _had_line(hero)]
-    about_other = _description_lines(other) if other.kind != hero.kind else []
+    about_other = _description_lines(other, 0.5) if other.kind != hero.kind else []
     form, values = teller.tell(*starts, *about_other)
     if form not in ("find", "had"):
         form, values = teller.tell(*starts)
@@ -66,12 +70,13 @@ def _without(names: tuple[str, ...], *taken: str) -> tuple[str, ...]:
 # People --------------------------------------------------------------------------------------
 
 
-def _description_lines(person: Person) -> list[Line]:
+def _description_lines(person: Person, weight: float = 1) -> list[Line]:
     kind = {"age": person.age, "kind": person.kind}
+    his = person.pronouns["his"]
     return [
-        Line("home", 1, {**kind, "home": HOME[person.rank]}),
-        Line("wear", 1, {**kind, "wear": HEADWEAR[person.rank], "his": person.pronouns["his"]}),
-        Line("virtue", 1, {"He": person.pronouns["He"], "virtue": VIRTUES, **kind}),
+        Line("home", weight, {**kind, "home": HOME[person.rank]}),
+        Line("wear", weight, {**kind, "wear": HEADWEAR[person.rank], "his": his}),
+        Line("virtue", weight, {"He": person.pronouns["He"], "virtue": VIRTUES, **kind}),
     ]
 
 
@@ -100,7 +105,7 @@ def _night_line(hero: Person) -> Line:
 def _find_line(form: str, finder: Person, weight: float, taken: tuple[str, ...] = ()) -> Line:
     slots = {
         "name": finder.name,
-        "place": tuple(p for p, (_, _, thing) in PLACES.items() if thing not in taken),
+        "place": tuple(place for thing, place in PLACE_OF.items() if thing not in taken),
         "do": lambda values: PLACES[values["place"]][1],
         "colour": COLOURS,
         "thing": lambda values: PLACES[values["place"]][2],
@@ -118,7 +123,7 @@ def _tell_things(teller: Teller, hero: Person, other: Person, found: Values) -> 
     if form == "then_find":
         things[values["thing"]] = Thing(values["thing"], values["colour"], holder=other)
         form, values = teller.tell(*_event_lines(things, people))
-    while form not in ("who", "where"):
+    while form not in QUESTIONS:
         if "thing" in values:
             thing = things[values["thing"]]
         last_holder = _apply_event(form, thing, values, people) or last_holder
@@ -126,7 +131,7 @@ def _tell_things(teller: Teller, hero: Person, other: Person, found: Values) -> 
         if teller.room > 0:
             lines += _reaction_lines(form, thing, last_holder, things, people)
         form, values = teller.tell(*lines)
-    _answer(teller, things[values["thing"]], people)
+    _answer(teller, form, values, things, people)
 
 
 def _apply_event(
@@ -153,11 +158,13 @@ def _reaction_lines(
     """Return what may follow a sentence about `thing`, which `last_holder` gave away or lost."""
     if form == "gave":
         he = thing.holder.pronouns["He"]
-        return [Line("thanked", 3, {"He": he, "name": last_holder.name})]
+        return [Line("thanked", 2, {"He": he, "name": last_holder.name}), _took_line(thing)]
     if form == "thanked":
-        return _event_lines(things, people, just_given=thing)
+        return [_took_line(thing), *_event_lines(things, people, just_given=thing)]
+    if form == "took":
+        return _event_lines(things, people)
     if form == "looked":
-        return [_gave_line([thing], people, 3)]
+        return [_gave_line([thing], people), _took_line(thing)]
     if form == "searched":
         return []
     finder = _partner(last_holder, people)
@@ -196,7 +203,7 @@ def _lost_line(things: list[Thing]) -> Line:
     by_name = {thing.name: thing for thing in things}
 
     def elsewhere(values: Values) -> tuple[str, ...]:
-        return tuple(p for p, (_, _, thing) in PLACES.items() if thing != values["thing"])
+        return tuple(place for thing, place in PLACE_OF.items() if thing != values["thing"])
 
     slots = {
         "thing": tuple(by_name),
@@ -208,31 +215,58 @@ def _lost_line(things: list[Thing]) -> Line:
     return Line("lost", 2, slots)
 
 
+def _took_line(thing: Thing) -> Line:
+    place = PLACE_OF[thing.name]
+    slots = {
+        "name": thing.holder.name,
+        "colour": thing.colour,
+        "thing": thing.name,
+        "place": place,
+        "do": PLACES[place][1],
+    }
+    return Line("took", 4, slots)
+
+
 def _searched_line(person: Person) -> Line:
     return Line("searched", 1, {"He": person.pronouns["He"], "he": person.pronouns["he"]})
 
 
 def _question_lines(things: dict[str, Thing]) -> list[Line]:
-    """Return the questions that can be answered: who has a thing, or where a lost one is."""
+    """Return the questions that can be answered: who has a thing, who can use one, where one is."""
     held = tuple(name for name, thing in things.items() if thing.holder)
+    used = tuple(name for name in held if isinstance(things[name].holder, Person))
     lost = tuple(name for name, thing in things.items() if not thing.holder)
-    lines = [Line("who", len(held), {"thing": held}), Line("where", len(lost), {"thing": lost})]
+    lines = [
+        Line("who", len(held), {"thing": held}),
+        Line("who_can", len(used), {"do": tuple(PLACES[PLACE_OF[name]][1] for name in used)}),
+        Line("where", 2 * len(lost), {"thing": lost}),
+    ]
     return [line for line in lines if line.weight]
 
 
-def _answer(teller: Teller, thing: Thing, people: tuple[Person, ...]) -> None:
+def _answer(
+    teller: Teller,
+    form: str,
+    asked: Values,
+    things: dict[str, Thing],
+    people: tuple[Person, ...],
+) -> None:
+    """Tell the one true answer to a question; a person may be named by name or by kind."""
+    thing = things[asked["thing"] if "thing" in asked else THING_FOR[asked["do"]]]
+    holder = thing.holder
     slots = {"colour": thing.colour, "thing": thing.name}
-    if not thing.holder:
-        place = {"prep": PLACES[thing.place][0], "place": thing.place}
-        teller.tell(Line("is", 1, {**slots, **place}))
-    elif isinstance(thing.holder, str):
-        beast = {"size": size_of(thing.holder), "beast": thing.holder}
+    if form == "where":
+        prep = PLACES[thing.place][0]
+        teller.tell(Line("is", 1, {**slots, "prep": prep, "place": thing.place}))
+    elif form == "who_can":
+        teller.tell(Line("can", 1, {"name": holder.name, "do": asked["do"], **slots}))
+    elif isinstance(holder, str):
+        beast = {"size": size_of(holder), "beast": holder}
         teller.tell(Line("beast_has", 1, {**beast, **slots}))
     else:
-        lines = [Line("has", 2, {"name": thing.holder.name, **slots})]
-        if sum(person.kind == thing.holder.kind for person in people) == 1:
-            kind = {"age": thing.holder.age, "kind": thing.holder.kind}
-            lines.append(Line("kind_has", 1, {**kind, **slots}))
+        lines = [Line("has", 1, {"name": holder.name, **slots})]
+        if sum(person.kind == holder.kind for person in people) == 1:
+            lines.append(Line("kind_has", 1, {"age": holder.age, "kind": holder.kind, **slots}))
         teller.tell(*lines)
 
 
@@ -267,19 +301,22 @@ def _tell_pets(teller: Teller, hero: Person, pets: Values) -> None:
     things = {thing.name: thing}
     lines = _question_lines(things)
     if teller.room > 0:
-        lines += [*_beast_lines(thing, hero, tuple(animals.values())), _searched_line(hero)]
+        lines += [*_beast_lines(thing, hero, animals), _searched_line(hero)]
     form, values = teller.tell(*lines)
     if form in ("brought", "kept"):
         thing.holder = hero if form == "brought" else values["beast"]
-    if form != "where":
-        teller.tell(*_question_lines(things))
-    _answer(teller, thing, (hero,))
+    if form == "brought" and teller.room > 0:
+        form, values = teller.tell(_took_line(thing), *_question_lines(things))
+    if form not in QUESTIONS:
+        form, values = teller.tell(*_question_lines(things))
+    _answer(teller, form, values, things, (hero,))
 
 
-def _beast_lines(thing: Thing, hero: Person, beasts: tuple[str, ...]) -> list[Line]:
+def _beast_lines(thing: Thing, hero: Person, animals: Values) -> list[Line]:
     slots = {
-        "beast": beasts,
+        "beast": tuple(animals.values()),
         "size": lambda values: size_of(values["beast"]),
+        "sound": ANIMALS[animals["animal"]][1],
         "colour": thing.colour,
         "thing": thing.name,
     }

@@ -9,8 +9,8 @@ STORY_END = "<|endoftext|>"
 """The special token that follows every story (with a newline after it)."""
 
 NAMES = {
-    "he": ("Tom", "Ben", "Max", "Leo", "Sam"),
-    "she": ("Anna", "Mia", "Lily", "Eva", "Zoe"),
+    "he": ("Tom", "Ben", "Max", "Sam"),
+    "she": ("Anna", "Mia", "Lily", "Zoe"),
 }
 PRONOUNS = {
     "he": {"he": "he", "He": "He", "his": "his", "His": "His", "him": "him"},
@@ -46,17 +46,19 @@ RELATIVES_BY_AGE = {
 }
 VIRTUES = ("good", "brave", "clever")
 COLOURS = ("red", "blue", "green", "yellow")
-# place: preposition, what people do there, what they find there
+# place: preposition, what people do there, the thing that they find there and need for it
 PLACES = {
-    "garden": ("in", "dig", "rose"),
+    "garden": ("in", "dig", "spade"),
     "kitchen": ("in", "cook", "spoon"),
-    "forest": ("in", "climb", "feather"),
+    "forest": ("in", "climb", "rope"),
     "school": ("at", "read", "book"),
-    "beach": ("at", "swim", "shell"),
-    "river": ("at", "fish", "boat"),
+    "beach": ("at", "play", "ball"),
+    "river": ("at", "sail", "boat"),
     "market": ("at", "shop", "basket"),
     "farm": ("at", "work", "bucket"),
 }
+THING_FOR = {do: thing for _, do, thing in PLACES.values()}
+PLACE_OF = {thing: place for place, (_, _, thing) in PLACES.items()}
 # grown animal: its young, and the sound that both make
 ANIMALS = {
     "dog": ("puppy", "barked"),
@@ -72,7 +74,7 @@ SIZE = {"big": tuple(ANIMALS), "little": tuple(young for young, _ in ANIMALS.val
 COUNTING = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 NUMBERS = {word: value for value, word in enumerate(COUNTING, start=2)}
 NUMBER_WORD = {value: word for word, value in NUMBERS.items()}
-FRUIT = ("apples", "pears", "plums")
+FRUIT = ("apples", "pears")
 
 
 @dataclass(frozen=True)
