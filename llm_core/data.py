@@ -142,10 +142,15 @@ def get_batch(
         ValueError: ids is not one row or has fewer than T + 1 ids, or a size below 1.
     """
     _require_windows(ids, batch_size, context_length)
+    _require_device(device)
     if generator is not None and not isinstance(generator, torch.Generator):
         raise TypeError(
             f"generator must be a torch.Generator, not {generator!r}; "
             "torch.Generator().manual_seed(0) makes one"
+        )
+    if generator is not None and generator.device.type != "cpu":
+        raise ValueError(
+            f"generator must be on the CPU, not on {generator.device}; torch.Generator() is"
         )
     starts = torch.randint(len(ids) - context_length, (batch_size,), generator=generator)
     return _windows(ids, starts, context_length, device)
@@ -175,6 +180,7 @@ def sequential_batches(
         TypeError, ValueError: as `get_batch`, at once and not at the first batch.
     """
     _require_windows(ids, batch_size, context_length)
+    _require_device(device)
     last_start = len(ids) - 1 - context_length
     starts = torch.arange(0, last_start + 1, context_length)
     return (_windows(ids, part, context_length, device) for part in starts.split(batch_size))
@@ -202,11 +208,13 @@ def pad_batch(
     Raises:
         TypeError: sequences that are not lists of whole numbers, or a pad_id that is none.
         ValueError: no sequences, or one with fewer than two ids.
+        IndexError: a negative id.
     """
     if isinstance(pad_id, bool) or not isinstance(pad_id, int):
         raise TypeError(f"pad_id must be a whole number, not {pad_id!r}")
     if pad_id < 0:
         raise ValueError(f"pad_id must be an id of the vocabulary, at least 0, not {pad_id}")
+    _require_device(device)
     rows = _sequence_tensors(sequences)
     T = max(len(row) for row in rows) - 1
     x = torch.full((len(rows), T), pad_id)
@@ -248,6 +256,18 @@ def _require_windows(ids: Any, batch_size: Any, context_length: Any) -> None:
         )
 
 
+def _require_device(device: Any) -> None:
+    """Raise ValueError unless torch knows `device` and this machine has it."""
+    try:
+        kind = torch.device(device).type
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device must be such as 'cpu', 'cuda' or 'mps', not {device!r}"
+        ) from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is 'cuda', but this machine has no CUDA GPU; use 'cpu'")
+
+
 def _require_int_row(ids: torch.Tensor | np.ndarray) -> None:
     """Raise unless `ids` is one row of integers."""
     if ids.ndim != 1:
@@ -275,6 +295,8 @@ def _sequence_tensors(sequences: Any) -> list[torch.Tensor]:
                 f"but its shape is {tuple(row.shape)}"
             )
         require_ids(f"sequences[{b}]", row)
+        if row.min() < 0:
+            raise IndexError(f"sequences[{b}] holds the id {int(row.min())}; ids begin at 0")
         rows.append(row.long())
     return rows
 
