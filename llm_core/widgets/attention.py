@@ -4,15 +4,16 @@ import math
 from typing import Any
 
 import numpy as np
-import regex
 import torch
 import traitlets
 
 from llm_core.attention import MultiHeadAttention, causal_mask
 from llm_core.model import GPT
 from llm_core.tokens import Tokenizer
+from llm_core.training import evaluation_mode
 from llm_core.validate import require_text
 from llm_core.widgets.base import Explorer, pack
+from llm_core.widgets.pair import require_pair, unknown_words
 
 MOST_TOKENS = 40
 """More tokens than this are not drawn: their names would no longer be readable."""
@@ -74,15 +75,10 @@ class AttentionExplorer(Explorer):
         tokenizer: Tokenizer | None = None,
         text: str = DEFAULT_TEXT,
     ) -> None:
-        if model is None and tokenizer is None:
-            from llm_core.pretrained import load_pretrained
-
-            model, tokenizer = load_pretrained("stories")
-        _require_pair(model, tokenizer)
-        self._gpt, self._tokenizer = model, tokenizer
+        self._gpt, self._tokenizer = require_pair(model, tokenizer)
         require_text("text", text)
         state = self._read(text)
-        config = model.config
+        config = self._gpt.config
         super().__init__(n_layers=config.n_layers, n_heads=config.n_heads, text=text, **state)
         self.observe(self._on_text, "text")
 
@@ -135,7 +131,7 @@ class AttentionExplorer(Explorer):
         if not ids:
             raise ValueError("The text holds no token; type at least one word")
         most = min(MOST_TOKENS, self._gpt.config.context_length)
-        notice = _unknown_words(self._tokenizer, text)
+        notice = unknown_words(self._tokenizer, text)
         if len(ids) > most:
             notice += f" Only the first {most} of {len(ids)} tokens are shown."
         ids = ids[:most]
@@ -245,12 +241,10 @@ def attention_numbers(model: GPT, ids: torch.Tensor) -> dict[str, torch.Tensor]:
         for module in model.modules()
         if isinstance(module, MultiHeadAttention)
     ]
-    was_training = model.training
-    model.eval()
     try:
-        _, _, weights = model(ids.to(next(model.parameters()).device), return_weights=True)
+        with evaluation_mode(model):
+            _, _, weights = model(ids.to(next(model.parameters()).device), return_weights=True)
     finally:
-        model.train(was_training)
         for hook in hooks:
             hook.remove()
     group = model.config.n_heads // model.config.n_kv_heads
@@ -259,34 +253,3 @@ def attention_numbers(model: GPT, ids: torch.Tensor) -> dict[str, torch.Tensor]:
     v = torch.cat([layer[2] for layer in projected]).repeat_interleave(group, dim=1)
     numbers = {"scores": q @ k.transpose(-2, -1), "weights": torch.cat(weights), "values": v}
     return {name: value.float().cpu() for name, value in numbers.items()}
-
-
-def _require_pair(model: Any, tokenizer: Any) -> None:
-    """Raise unless `model` is a GPT and `tokenizer` one whose ids it knows."""
-    if not isinstance(model, GPT):
-        raise TypeError(
-            f"model must be a GPT from llm_core.model, not {type(model).__name__}; "
-            "leave out model and tokenizer to look at the course's own"
-        )
-    if not isinstance(tokenizer, Tokenizer):
-        raise TypeError(
-            f"tokenizer must be the model's tokenizer, not {type(tokenizer).__name__}; "
-            "load_pretrained(...) returns both"
-        )
-    if tokenizer.vocab_size > model.config.vocab_size:
-        raise ValueError(
-            f"the tokenizer has {tokenizer.vocab_size} tokens, but the model knows "
-            f"{model.config.vocab_size}; they do not belong together"
-        )
-
-
-def _unknown_words(tokenizer: Tokenizer, text: str) -> str:
-    """Return a sentence on the words of `text` that have no token, or ""."""
-    unknown_id = tokenizer.special_tokens.get("<unk>")
-    if unknown_id is None:
-        return ""
-    words = dict.fromkeys(regex.findall(r"\w+|[^\w\s]", text))
-    unknown = [word for word in words if tokenizer.encode(word) == [unknown_id]]
-    if not unknown:
-        return ""
-    return f"Words that the model does not know, read as <unk>: {', '.join(unknown)}."

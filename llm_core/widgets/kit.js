@@ -172,7 +172,7 @@ const kit = (() => {
 
   /** A labelled slider. `show` turns the value into words; `onrelease` runs when the hand lets go. */
   function slider(view, { trait, label, unit = "", min, max, step = 1, show = String, onrelease }) {
-    const value = element("span", { class: "llm-value" });
+    const value = element("span", { class: "llm-value", "aria-hidden": "true" });
     const input = element("input", {
       type: "range", id: newId(), min, max, step, name: trait,
       oninput: () => view.set(trait, Number(input.value)),
@@ -186,8 +186,9 @@ const kit = (() => {
     };
     view.on(trait, update);
     update();
-    const name = element("label", { class: "llm-label", for: input.id }, `${label}: `, value);
-    return { root: element("div", { class: "llm-control" }, name, input), input };
+    const name = element("label", { class: "llm-label", for: input.id }, label);
+    const line = element("div", { class: "llm-line" }, name, value);
+    return { root: element("div", { class: "llm-control" }, line, input), input };
   }
 
   /** A row of options of which one is chosen; arrow keys move. `options` are [value, text] pairs. */
@@ -520,10 +521,10 @@ const kit = (() => {
       const font = `${height < 16 ? 10 : 12}px ${colours.mono}`;
       context.font = `bold ${font}`;
       const names = labels.map((text) => fitted(context, text, Math.min(104, room / 4)));
-      const side = Math.ceil(Math.max(...names.map((text) => context.measureText(text).width))) + 8;
+      const side = Math.ceil(Math.max(...names.map((text) => context.measureText(text).width))) + 16;
       const top = 24;
-      const barRoom = Math.min(90, room / 5);
-      const [from, to] = [side, room - side - barRoom];
+      const barRoom = Math.min(130, room / 4);
+      const [from, to] = [side - 8, room - side - barRoom];
       const middle = (i) => top + (i + 0.5) * height;
       frame = { top, height, rows: total };
 
