@@ -1,4 +1,4 @@
-"""`python -m llm_core.notebooks build|check|nbval`: the notebook pipeline's commands."""
+"""The notebook pipeline: make the notebooks from their sources, and test the stored ones."""
 
 import argparse
 import sys

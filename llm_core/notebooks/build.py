@@ -40,8 +40,8 @@ from tqdm import tqdm
 from traitlets import default
 
 from llm_core.files import ROOT, atomic_path
+from llm_core.notebooks.answers import record_sources
 from llm_core.notebooks.normal import normalise_outputs, output_problems
-from llm_core.notebooks.update import record_sources
 
 STUB = "raise NotImplementedError"
 TAGS = {"exercise", "check", "nbval-ignore-output"}
