@@ -116,11 +116,15 @@ def _whole(seed: int, largest: int, *shape: int) -> torch.Tensor:
 
 
 def _random_mask(seed: int, *shape: int) -> torch.Tensor:
-    """Return a mask in which about half is hidden and every query may look at some key."""
+    """Return a random mask (..., T, S), at least 2 by 2, that settles what it need not leave open.
+
+    Every row has a True and a False and every column a True. So a softmax over queries and an
+    inverted mask have something to share out too, and are recognised however they fill the rest.
+    """
+    T, S = shape[-2:]
     generator = torch.Generator().manual_seed(seed)
-    mask = torch.rand(*shape, generator=generator) < 0.5
-    kept = torch.randint(shape[-1], (*shape[:-1], 1), generator=generator)
-    return mask.scatter(-1, kept, True)
+    step = (torch.arange(S) - torch.arange(T)[:, None]) % min(T, S)  # (T, S)
+    return (torch.rand(*shape, generator=generator) < 0.5) & (step != 1) | (step == 0)
 
 
 def _qkv(seed: int, lead: tuple[int, ...], T: int, S: int, D: int, Dv: int) -> tuple:
@@ -856,7 +860,8 @@ def _one_no_exp(query, keys, values):
 
 def _one_overflow(query, keys, values):
     shares = (keys @ query / math.sqrt(len(query))).exp()
-    return shares @ values / shares.sum(), shares / shares.sum()
+    weights = shares / shares.sum()
+    return weights @ values, weights
 
 
 def _one_hard(query, keys, values):
@@ -1249,14 +1254,14 @@ ATTENTION_CASES = (
         "B=2, H=3 and a mask over all of them",
         (*_qkv(100, (2, 3), 4, 5, 6, 7), _random_mask(103, 4, 5)),
     ),
-    Case("causal, T=S=5", (*_qkv(110, (2,), 5, 5, 6, 3), torch.ones(5, 5).tril().bool())),
+    Case(
+        "each token sees itself and the two before it",
+        (*_qkv(110, (2,), 5, 5, 6, 3), torch.ones(5, 5).tril().triu(-2).bool()),
+    ),
     Case("B, T, S, D and Dv all 4", (*_qkv(120, (4,), 4, 4, 4, 4), _random_mask(123, 4, 4))),
     Case(
-        "a mask for each item that hides padding",
-        (
-            *_qkv(130, (2, 3), 4, 5, 6, 2),
-            torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 0]]).bool()[:, None, None, :],
-        ),
+        "a mask for each item, the same for all heads",
+        (*_qkv(130, (2, 3), 4, 5, 6, 2), _random_mask(133, 2, 1, 4, 5)),
     ),
     Case(
         "another mask for every item and head",
@@ -1264,7 +1269,7 @@ ATTENTION_CASES = (
     ),
     Case(
         "one key allowed for each query",
-        (*_qkv(150, (), 3, 4, 2, 5), F.one_hot(torch.tensor([2, 0, 3]), 4).bool()),
+        (*_qkv(150, (), 4, 3, 2, 5), F.one_hot(torch.tensor([2, 0, 1, 0])).bool()),
     ),
     Case(
         "hidden scores thousands above the allowed",
@@ -1272,7 +1277,7 @@ ATTENTION_CASES = (
             torch.full((2, 3, 4), 40.0),
             torch.tensor([-40.0, -39.75, 40.0, 39.0])[:, None].expand(4, 4),
             _whole(160, 9, 2, 4, 3),
-            torch.tensor([[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 0, 1]]).bool(),
+            torch.tensor([[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1]]).bool(),
         ),
     ),
     Case("all scores equal", (torch.zeros(2, 3), torch.ones(4, 3), _normal(161, 4, 5))),
@@ -1365,6 +1370,10 @@ def _attention_zero_fill(q, k, v, mask=None):
 
 def _attention_small_fill(q, k, v, mask=None):
     return _mix(_hide(_scores(q, k), mask, -10.0), v)
+
+
+def _attention_low_fill(q, k, v, mask=None):
+    return _mix(_hide(_scores(q, k), mask, -1000.0), v)
 
 
 def _attention_adds_mask(q, k, v, mask=None):
@@ -1500,9 +1509,16 @@ ATTENTION_MISTAKES = (
     Mistake(
         "hidden_score_small",
         _attention_small_fill,
-        "You fill hidden scores with a negative number that is not low enough: when the allowed "
+        "You fill hidden scores with a number around -10, and e to the -10 is small but not zero: "
+        "hidden keys keep a trace of weight.",
+        "weights compared to three decimals",
+    ),
+    Mistake(
+        "hidden_score_not_lowest",
+        _attention_low_fill,
+        "You fill hidden scores with a number that is low but not low enough: when the allowed "
         "scores are lower still, the hidden key wins.",
-        "scores of ordinary size compared to two decimals",
+        "scores of ordinary size",
     ),
     Mistake(
         "adds_boolean_mask",
@@ -2092,6 +2108,12 @@ def _block_no_mask(x, w_query, w_key, w_value, w_out, n_heads):
     return merge_heads(scaled_dot_product_attention(q, k, v)[0]) @ w_out
 
 
+def _block_mask_inverted(x, w_query, w_key, w_value, w_out, n_heads):
+    q, k, v = (split_heads(t, n_heads) for t in _projections(x, w_query, w_key, w_value))
+    output, _ = scaled_dot_product_attention(q, k, v, ~causal_mask(x.shape[1]))
+    return merge_heads(output) @ w_out
+
+
 def _block_leaky(x, w_query, w_key, w_value, w_out, n_heads):
     q, k, v = (split_heads(t, n_heads) for t in _projections(x, w_query, w_key, w_value))
     return merge_heads(leaky_attention(q, k, v, causal_mask(x.shape[1]))[0]) @ w_out
@@ -2186,6 +2208,13 @@ BLOCK_MISTAKES = (
         _block_no_mask,
         "You forgot the causal mask, so tokens look into the future.",
         "one token, or only the last token's output",
+    ),
+    Mistake(
+        "mask_inverted",
+        _block_mask_inverted,
+        "You turned the mask round before you passed it on, so each token sees only its future and "
+        "the last one sees nothing.",
+        "only the shape",
     ),
     Mistake(
         "mask_after_softmax",
