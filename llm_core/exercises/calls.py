@@ -13,7 +13,10 @@ from llm_core.exercises.base import Case, Function
 from llm_core.exercises.compare import differences
 from llm_core.exercises.limit import run_limited
 
-_PRINT_LIMIT = 2000
+_PRINTED_LINES = 8
+"""Lines kept of what a function prints."""
+
+_PRINTED_CHARACTERS = 2000
 """Characters kept of what a function prints."""
 
 
@@ -34,8 +37,8 @@ class Outcome:
     printed: str = ""
 
 
-def call(function: Function, case: Case, seconds: float) -> Outcome:
-    """Call `function` on copies of the inputs of `case`, for at most `seconds`.
+def call(function: Function, case: Case, seconds: float | None) -> Outcome:
+    """Call `function` on copies of the inputs of `case`, for at most `seconds` (None: no limit).
 
     Only KeyboardInterrupt, the learner's own, comes out; every other error is in the outcome, an
     answer that does not stop as a TimeUpError.
@@ -43,7 +46,10 @@ def call(function: Function, case: Case, seconds: float) -> Outcome:
     args, kwargs = copy_value(case.args), copy_value(case.kwargs or {})
     with kept_torch_state(), captured_print() as printed:
         try:
-            value = run_limited(lambda: function(*args, **kwargs), seconds)
+            if seconds is None:
+                value = function(*args, **kwargs)
+            else:
+                value = run_limited(lambda: function(*args, **kwargs), seconds)
             value = copy_value(value)
         except KeyboardInterrupt:
             raise
@@ -73,18 +79,18 @@ class Printed(io.TextIOBase):
 
     def __init__(self) -> None:
         self._kept = ""
-        self._dropped = 0
+        self._lines = 0
 
     def write(self, text: str) -> int:
-        room = _PRINT_LIMIT - len(self._kept)
-        self._kept += text[:room]
-        self._dropped += len(text[room:])
+        self._kept += text[: _PRINTED_CHARACTERS - len(self._kept)]
+        self._lines += text.count("\n")
         return len(text)
 
     def text(self) -> str:
-        """Return what was written, with a line that says how much was left out."""
-        rest = f"\n... and {self._dropped} more characters" if self._dropped else ""
-        return self._kept.rstrip() + rest
+        """Return the first lines, with one that says how many were left out."""
+        lines = self._kept.rstrip().splitlines()[:_PRINTED_LINES]
+        left_out = self._lines - len(lines)
+        return "\n".join([*lines, f"... and {left_out} more lines"] if left_out > 0 else lines)
 
 
 @contextlib.contextmanager

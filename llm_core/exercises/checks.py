@@ -99,7 +99,7 @@ class Attempt:
     @cached_property
     def expected(self) -> list[Outcome]:
         """What the reference does on every case; it must not fail."""
-        outcomes = self.run(self.exercise.reference)
+        outcomes = [call(self.exercise.reference, case, None) for case in self.cases]
         for case, outcome in zip(self.cases, outcomes, strict=True):
             if outcome.error is not None:
                 raise RuntimeError(
@@ -133,7 +133,7 @@ class Attempt:
         """Return a verdict, with what the function printed and the learner's part of the error."""
         printed = next((o.printed for o in self.outcomes if o.printed), "")
         if printed:
-            details = (*details, ("Your function printed", _first_lines(printed)))
+            details = (*details, ("Your function printed", printed))
         trace = own_traceback(error, self.answer) if error is not None else ""
         return Verdict(self.exercise.id, status, sentence, details, trace, matched)
 
@@ -209,7 +209,7 @@ def _known_mistake(attempt: Attempt) -> Verdict | None:
         for mistake in known:
             if _behaves_like(attempt, mistake):
                 shown = _how_it_shows(attempt)
-                return attempt.verdict(status, mistake.sentence, *shown, matched=mistake.name)
+                return attempt.verdict(status, mistake.sentence, shown, matched=mistake.name)
     return None
 
 
@@ -233,7 +233,8 @@ def _wrong_kind(attempt: Attempt) -> Verdict | None:
         sentence = f"{attempt.name} returned a generator: use `return` where it says `yield`."
         return attempt.verdict(Status.WRONG_TYPE, sentence)
     if inspect.iscoroutine(returned[0]):
-        returned[0].close()
+        for coroutine in filter(inspect.iscoroutine, returned):
+            coroutine.close()
         sentence = f"{attempt.name} returned a coroutine: write `def` in place of `async def`."
         return attempt.verdict(Status.WRONG_TYPE, sentence)
     return _worst_difference(attempt, _KINDS)
@@ -420,21 +421,20 @@ def _same(expected: Outcome, got: Outcome, atol: float) -> bool:
     return not differences(expected.value, got.value, atol)
 
 
-def _how_it_shows(
-    attempt: Attempt,
-) -> tuple[tuple[tuple[str, str], ...]]:
+def _how_it_shows(attempt: Attempt) -> tuple[tuple[str, str], ...]:
     """Return the details for a known mistake: the first case on which it shows, and how."""
-    for case, right, outcome in zip(attempt.cases, attempt.expected, attempt.outcomes, strict=True):
+    triples = zip(attempt.cases, attempt.expected, attempt.outcomes, strict=True)
+    for case, right, outcome in triples:
         if outcome.error is not None:
             line = own_line(outcome.error, attempt.answer)
             where = (("Your line", str(line)),) if line else ()
-            return ((("Case", case.name), ("Error", error_text(outcome.error)), *where),)
+            return (("Case", case.name), ("Error", error_text(outcome.error)), *where)
         found = _case_differences(attempt, case, right, outcome) if attempt.compares else []
         if found:
-            return (_difference_details(attempt, case, found[0], with_sentence=True),)
+            return _difference_details(attempt, case, found[0], with_sentence=True)
         if outcome.changed:
-            return ((("Case", case.name),),)
-    return ((),)
+            return (("Case", case.name),)
+    return ()
 
 
 def _worst_difference(attempt: Attempt, statuses: tuple[Status, ...]) -> Verdict | None:
@@ -512,10 +512,3 @@ def _told(outcome: Outcome) -> str:
         index = index_text((0,) * value.dim())
         return f"{describe(value)}, entry {index} = {number(first)}"
     return describe(value) if isinstance(value, (torch.Tensor, tuple, list)) else safe_repr(value)
-
-
-def _first_lines(text: str, n: int = 8) -> str:
-    """Return the first lines of what was printed."""
-    lines = text.splitlines()
-    more = [f"... and {len(lines) - n} more lines"] if len(lines) > n else []
-    return "\n".join(lines[:n] + more)

@@ -210,7 +210,8 @@ def _wrong_entries(
 def _wrong_type(expected: Any, got: Any, what: str) -> Difference:
     """Describe a result of another type, with what to do about it."""
     want, have = type_name(expected), type_name(got)
-    sentence = f"{_start(what)} is {have}, but {want} was expected{_type_advice(expected, got)}."
+    advice = _type_advice(expected, got)
+    sentence = _ended(f"{_start(what)} is {have}, but {want} was expected{advice}")
     return Difference(Status.WRONG_TYPE, sentence)
 
 
@@ -227,9 +228,10 @@ def _type_advice(expected: Any, got: Any) -> str:
 _TYPE_ADVICE: tuple[tuple[Any, Any, str], ...] = (
     (torch.Tensor, type(None), ""),
     (torch.Tensor, np.ndarray, "; stay with torch's functions, or end with `torch.from_numpy`"),
+    (torch.Tensor, tuple, "; return the tensor alone"),
     (
         torch.Tensor,
-        (list, tuple),
+        list,
         "; `torch.stack` joins a list of tensors, `torch.tensor` makes one from numbers",
     ),
     (torch.Tensor, (int, float), "; does `.item()` or a sum over every axis take the axes away?"),
@@ -253,7 +255,8 @@ def _wrong_dtype(expected: torch.dtype, got: torch.dtype, what: str) -> Differen
         advice = ": is a division or a `.float()` missing, or a comparison where weights belong?"
     else:
         advice = f": `.to(torch.{want})` converts, but first look where the {have} comes from"
-    sentence = f"{_start(what)} holds {have} values, but {want} was expected{advice}."
+    sentence = f"{_start(what)} holds {have} values, but {want} was expected{advice}"
+    sentence = _ended(sentence)
     return Difference(Status.WRONG_DTYPE, sentence)
 
 
@@ -262,7 +265,7 @@ def _wrong_shape(
 ) -> Difference:
     """Describe a wrong shape axis by axis, with the letters that the sizes tell."""
     sentence = f"{_start(what)} has shape {got}, but {expected} was expected: "
-    sentence += _shape_story(expected, got, names) + "."
+    sentence = _ended(sentence + _shape_story(expected, got, names))
     details = (
         ("Expected shape", _named_shape(expected, names)),
         ("Your shape", _named_shape(got, names)),
@@ -290,7 +293,8 @@ def _shape_story(expected: tuple[int, ...], got: tuple[int, ...], names: AxisNam
         return f"{count}; the entries are as many, is a `reshape` missing?"
     missing = [s for s in expected if s not in got]
     if len(got) < len(expected) and missing:
-        return f"{count}; {_named(missing[0], names)} is gone, was it summed or indexed away?"
+        gone = f"the axis of size {_named(missing[0], names)} is gone"
+        return f"{count}; {gone}, was it summed or indexed away?"
     return count
 
 
@@ -390,6 +394,11 @@ def _both(expected: Any, got: Any) -> tuple[tuple[str, str], ...]:
 def _start(text: str) -> str:
     """Return `text` with a capital first letter."""
     return text[:1].upper() + text[1:]
+
+
+def _ended(text: str) -> str:
+    """Return `text` with a full stop, unless it ends in a question."""
+    return text if text.endswith("?") else text + "."
 
 
 def _short(dtype: torch.dtype) -> str:

@@ -1,0 +1,339 @@
+"""The checks of every exercise of every chapter, held against right, wrong and mutated answers.
+
+A later chapter adds data to `llm_core/exercises/` and is tested here without a change.
+"""
+
+import ast
+import copy
+import inspect
+import random
+import textwrap
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from llm_core.exercises.base import Case, Exercise, Mistake
+from llm_core.exercises.calls import Outcome, call
+from llm_core.exercises.checks import judge
+from llm_core.exercises.compare import differences
+from llm_core.exercises.registry import load_chapters
+from llm_core.exercises.verdicts import Status
+
+CHAPTERS = load_chapters()
+EXERCISES = [replace(e, time_limit=2.0) for chapter in CHAPTERS for e in chapter.exercises]
+KNOWN = [(e, m, Status.KNOWN_MISTAKE) for e in EXERCISES for m in e.mistakes]
+KNOWN += [(e, m, Status.CONVENTION) for e in EXERCISES for m in e.conventions]
+QUIZZES = [(id, q) for chapter in CHAPTERS for id, q in chapter.quizzes.items()]
+MUTANTS_PER_FUNCTION = 80
+FRESH_INPUTS = 12
+
+
+def exercise_id(value: Any) -> str | None:
+    """Name a parameter after its exercise or its mistake."""
+    if isinstance(value, Exercise):
+        return value.id
+    return value.name if isinstance(value, Mistake) else None
+
+
+each_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=exercise_id)
+
+
+# --- The data itself. ---
+
+
+def test_there_is_something_to_test():
+    assert {"start_here", "attention"} <= {chapter.name for chapter in CHAPTERS}
+
+
+def test_ids_are_unique_and_name_their_chapter():
+    ids = [e.id for chapter in CHAPTERS for e in chapter.exercises]
+    assert len(ids) == len(set(ids))
+    for chapter in CHAPTERS:
+        for id in [e.id for e in chapter.exercises] + list(chapter.quizzes):
+            assert id.startswith(f"{chapter.name}."), id
+
+
+@each_exercise
+def test_exercise_has_everything_that_a_learner_needs(exercise):
+    known = exercise.mistakes + exercise.conventions
+    assert len(exercise.mistakes) >= 3
+    assert len(exercise.right) >= 2
+    assert len({m.name for m in known}) == len(known)
+    assert len({m.sentence for m in known}) == len(known), "two mistakes have the same sentence"
+    assert exercise.cases or exercise.properties
+    assert len({case.name for case in exercise.cases}) == len(exercise.cases)
+    assert len(set(exercise.hints)) == 3
+    for text in (exercise.title, exercise.solution, exercise.checked, *exercise.hints):
+        assert text.strip()
+
+
+@pytest.mark.parametrize(("exercise", "mistake", "status"), KNOWN, ids=exercise_id)
+def test_sentence_is_a_sentence_and_says_more_than_not_close(exercise, mistake, status):
+    sentence = mistake.sentence
+    assert sentence.endswith("."), sentence
+    assert len(sentence.split()) >= 5, sentence
+    assert "not close" not in sentence.lower()
+    assert mistake.weak_test.strip()
+
+
+@pytest.mark.parametrize(("id", "questions"), QUIZZES, ids=lambda v: v if type(v) is str else "")
+def test_every_option_of_a_quiz_is_explained(id, questions):
+    for question in questions:
+        assert sum(option.right for option in question.options) == 1, question.text
+        assert len(question.options) >= 3, question.text
+        for field in ("text", "explanation"):
+            values = [getattr(option, field).strip() for option in question.options]
+            assert all(values), question.text
+            assert len(set(values)) == len(values), question.text
+
+
+# --- Stub, right answers, known mistakes. ---
+
+
+@each_exercise
+def test_stub_is_not_attempted(exercise):
+    def stub(*args, **kwargs):
+        raise NotImplementedError
+
+    verdict = judge(exercise, stub)
+    assert verdict.status is Status.NOT_ATTEMPTED
+    assert exercise.id.split(".")[1] in verdict.sentence
+
+
+@each_exercise
+def test_reference_and_every_right_answer_pass(exercise):
+    for function in (exercise.reference, *exercise.right):
+        verdict = judge(exercise, function)
+        assert verdict.passed, f"{function}: {verdict}"
+        assert verdict.sentence == f"Checked: {exercise.checked}"
+
+
+@each_exercise
+def test_right_answers_pass_when_gradients_are_tracked(exercise):
+    weight = torch.ones((), requires_grad=True)
+
+    def tracked(*args, **kwargs):
+        value = exercise.reference(*args, **kwargs)
+        return value * weight if torch.is_tensor(value) and value.is_floating_point() else value
+
+    assert judge(exercise, tracked).passed
+
+
+@pytest.mark.parametrize(("exercise", "mistake", "status"), KNOWN, ids=exercise_id)
+def test_known_mistake_fails_with_its_own_sentence(exercise, mistake, status):
+    verdict = judge(exercise, mistake.function)
+    assert (verdict.status, verdict.matched) == (status, mistake.name), verdict
+    assert verdict.sentence == mistake.sentence
+    assert repr(judge(exercise, mistake.function)) == repr(verdict), "the text form is not stable"
+
+
+@each_exercise
+def test_unspecific_wrong_answers_are_told_apart(exercise):
+    wrong: dict[Status, Callable] = {
+        Status.WRONG_TYPE: lambda *args, **kwargs: object(),
+        Status.RAISED: lambda *args, **kwargs: [][1],
+    }
+    if not exercise.cases:
+        wrong.pop(Status.WRONG_TYPE)
+    for status, function in wrong.items():
+        verdict = judge(exercise, function)
+        assert verdict.status is status, verdict
+        assert "not close" not in repr(verdict).lower()
+
+
+@pytest.mark.parametrize("exercise", [e for e in EXERCISES if e.cases], ids=exercise_id)
+def test_a_nudged_answer_fails_and_the_entry_is_named(exercise):
+    """Wrong by one number in one entry: whatever is found, it gives a number or a position."""
+
+    def nudged(*args, **kwargs):
+        value = copy.deepcopy(exercise.reference(*args, **kwargs))
+        tensor = value[0] if isinstance(value, tuple) else value
+        if tensor.dtype == torch.bool:
+            tensor.view(-1)[-1] ^= True
+        else:
+            tensor = tensor.contiguous()
+            tensor.view(-1)[-1] += 0.01
+        return (tensor, *value[1:]) if isinstance(value, tuple) else tensor
+
+    verdict = judge(exercise, nudged)
+    assert verdict.status in (Status.BROKEN_PROPERTY, Status.DIFFERENT_VALUE, Status.KNOWN_MISTAKE)
+    if verdict.status is Status.DIFFERENT_VALUE:
+        assert "where" in verdict.sentence
+        assert {"Case", "Inputs"} <= {label for label, _ in verdict.details}
+
+
+# --- Mutants: small changes to right code, none of which may slip through. ---
+
+
+@each_exercise
+def test_no_mutant_slips_through(exercise):
+    killed = 0
+    for function in (exercise.reference, *exercise.right):
+        for description, mutant in mutants_of(function, exercise.id):
+            if not judge(exercise, mutant).passed:
+                killed += 1
+                continue
+            case = differing_case(exercise, mutant)
+            assert case is None, (
+                f"{exercise.id}: the mutant of {function.__name__} with {description} passes, "
+                f"but differs from the reference on random inputs like {case!r}"
+            )
+    assert killed >= 5
+
+
+def mutants_of(function: Callable, salt: str) -> Iterator[tuple[str, Callable]]:
+    """Yield (description, function) for small changes to the source of `function`."""
+    try:
+        source = textwrap.dedent(inspect.getsource(function))
+        tree = ast.parse(source)
+    except (OSError, TypeError, SyntaxError):
+        return
+    if not isinstance(tree.body[0], ast.FunctionDef) or function.__closure__:
+        return
+    take_annotations_away(tree)
+    count = sum(len(changes_of(node)) for node in ast.walk(tree))
+    chosen = list(range(count))
+    random.Random(zlib.crc32(salt.encode())).shuffle(chosen)
+    for number in sorted(chosen[:MUTANTS_PER_FUNCTION]):
+        made = mutant(tree, number, function)
+        if made is not None:
+            yield made
+
+
+def mutant(tree: ast.Module, number: int, function: Callable) -> tuple[str, Callable] | None:
+    """Return the mutant with this number, or None when it is no valid code."""
+    tree = copy.deepcopy(tree)
+    changes = [change for node in ast.walk(tree) for change in changes_of(node)]
+    description, apply = changes[number]
+    apply()
+    namespace = dict(function.__globals__)
+    try:
+        exec(compile(ast.fix_missing_locations(tree), "<mutant>", "exec"), namespace)
+    except (SyntaxError, ValueError):
+        return None
+    return description, namespace[function.__name__]
+
+
+def take_annotations_away(tree: ast.Module) -> None:
+    """Leave only what runs: a mutated annotation would be another kind of error."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
+
+
+SWAPS: dict[type, tuple[type, ...]] = {
+    ast.Add: (ast.Sub,),
+    ast.Sub: (ast.Add,),
+    ast.Mult: (ast.Div,),
+    ast.Div: (ast.Mult,),
+    ast.FloorDiv: (ast.Mult,),
+    ast.MatMult: (ast.Mult,),
+    ast.Pow: (ast.Mult,),
+    ast.Lt: (ast.LtE, ast.Gt),
+    ast.LtE: (ast.Lt, ast.GtE),
+    ast.Gt: (ast.GtE, ast.Lt),
+    ast.GtE: (ast.Gt, ast.LtE),
+    ast.Eq: (ast.NotEq,),
+    ast.BitAnd: (ast.BitOr,),
+    ast.BitOr: (ast.BitAnd,),
+}
+
+
+def changes_of(node: ast.AST) -> list[tuple[str, Callable[[], None]]]:
+    """Return (description, change) for every small change that can be made at one node."""
+    found: list[tuple[str, Callable[[], None]]] = []
+
+    def offer(what: str, target: ast.AST, field: str, value: Any) -> None:
+        line = getattr(node, "lineno", 0)
+        found.append((f"{what} in line {line}", lambda: setattr(target, field, value)))
+
+    if isinstance(node, ast.BinOp):
+        for other in SWAPS.get(type(node.op), ()):
+            offer(f"{other.__name__} for {type(node.op).__name__}", node, "op", other())
+    if isinstance(node, ast.Compare):
+        for other in SWAPS.get(type(node.ops[0]), ()):
+            offer(f"{other.__name__} for {type(node.ops[0]).__name__}", node, "ops", [other()])
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        for value in (node.value + 1, node.value - 1, -node.value):
+            if value != node.value:
+                offer(f"{value} for {node.value}", node, "value", value)
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        offer(f"{not node.value} for {node.value}", node, "value", not node.value)
+    if isinstance(node, ast.Call) and len(node.args) >= 2:
+        swapped = [node.args[1], node.args[0], *node.args[2:]]
+        offer("two arguments swapped", node, "args", swapped)
+    if isinstance(node, ast.Call) and node.keywords:
+        offer("a keyword argument left out", node, "keywords", node.keywords[1:])
+    if isinstance(node, ast.Tuple) and len(node.elts) == 2 and isinstance(node.ctx, ast.Load):
+        offer("a pair swapped", node, "elts", node.elts[::-1])
+    for field, child in ast.iter_fields(node):
+        shorter = simpler(child)
+        if shorter is not None:
+            offer(f"{ast.unparse(child)} shortened", node, field, shorter)
+    for field in ("body", "orelse"):
+        block = getattr(node, field, None)
+        if isinstance(block, list) and len(block) > 1 and not isinstance(node, ast.Module):
+            for i, statement in enumerate(block):
+                if not is_docstring(statement):
+                    rest = block[:i] + block[i + 1 :]
+                    offer(f"{ast.unparse(statement)[:60]!r} left out", node, field, rest)
+    return found
+
+
+def simpler(child: Any) -> ast.expr | None:
+    """Return an expression without its outermost method, attribute or sign."""
+    if isinstance(child, ast.Call) and isinstance(child.func, ast.Attribute):
+        owner = child.func.value
+        return None if isinstance(owner, ast.Name) and owner.id in ("torch", "math", "F") else owner
+    if isinstance(child, ast.UnaryOp):
+        return child.operand
+    if isinstance(child, ast.Attribute) and child.attr in ("mT", "T"):
+        return child.value
+    return None
+
+
+def is_docstring(statement: ast.stmt) -> bool:
+    """Say whether a statement is a string that stands alone."""
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def differing_case(exercise: Exercise, mutant: Callable) -> str | None:
+    """Return a case on whose random relatives a mutant differs from the reference, or None."""
+    generator = torch.Generator().manual_seed(zlib.crc32(exercise.id.encode()))
+    for case in exercise.cases:
+        for _ in range(FRESH_INPUTS):
+            args = tuple(redrawn(value, generator) for value in case.args)
+            kwargs = {k: redrawn(v, generator) for k, v in (case.kwargs or {}).items()}
+            fresh = Case(case.name, args, kwargs)
+            right = call(exercise.reference, fresh, exercise.time_limit)
+            if right.error is None and far_apart(right, call(mutant, fresh, 2.0), exercise.atol):
+                return case.name
+    return None
+
+
+def far_apart(right: Outcome, got: Outcome, atol: float) -> bool:
+    """Say whether two outcomes differ by clearly more than rounding."""
+    if got.error is not None or got.changed != right.changed:
+        return True
+    return bool(differences(right.value, got.value, atol=20 * atol, rtol=1e-3))
+
+
+def redrawn(value: Any, generator: torch.Generator) -> Any:
+    """Return another input of the same shape, dtype and kind; what is infinite stays."""
+    if not isinstance(value, torch.Tensor) or value.numel() == 0:
+        return value
+    if value.dtype == torch.bool:
+        return value | (torch.rand(value.shape, generator=generator) < 0.2)
+    if not value.is_floating_point():
+        order = torch.randperm(value.numel(), generator=generator)
+        return value.flatten()[order].reshape(value.shape)  # same shape
+    finite = torch.isfinite(value)
+    scale = min(float(value[finite].abs().max()) if bool(finite.any()) else 1.0, 3.0)
+    fresh = scale * torch.randn(value.shape, generator=generator, dtype=torch.float64)
+    return torch.where(finite, fresh.to(value.dtype), value)
