@@ -11,6 +11,7 @@ from llm_core.corpus.words import (
     HOME,
     NUMBER_WORD,
     NUMBERS,
+    PLACES,
     STORY_END,
     THING_FOR,
     WORD_PATTERN,
@@ -162,7 +163,9 @@ class _Thing:
     place: str | None = None
 
     def where(self) -> str:
-        return f"{self.holder} has it" if self.holder else f"it was lost at the {self.place}"
+        if self.holder:
+            return f"{self.holder} has it"
+        return f"it was lost {PLACES[self.place][0]} the {self.place}"
 
 
 class _World:

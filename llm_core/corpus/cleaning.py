@@ -17,14 +17,16 @@ PLAIN = str.maketrans(
         "\ufeff": None,
     }
 )
+KEPT = frozenset("\n\t\u200c\u200d")
 
 
 def clean_text(text: str) -> str:
     """Return `text` with what carries no meaning made uniform; cleaning twice changes nothing more.
 
     Unicode form NFC; line ends `\\n`; curly quotes, long dashes, the ellipsis and odd spaces in
-    their plain form; control, format and unassigned characters removed; no spaces at the ends of
-    lines; at most two blank lines in a row.
+    their plain form; control characters and invisible marks removed (but tabs stay, and the joiners
+    that emoji and some scripts need); no spaces at the ends of lines; at most two blank lines in a
+    row.
 
     Args:
         text: any string; the empty one stays empty.
@@ -37,17 +39,17 @@ def clean_text(text: str) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n").translate(PLAIN)
     text = "".join(filter(None, map(_plain_character, text)))
     text = unicodedata.normalize("NFC", text)
-    text = re.sub(r" +$", "", text, flags=re.MULTILINE)
-    return re.sub(r"\n{4,}", "\n\n\n", text)
+    text = re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)
+    return re.sub(r"(\A|\n)\n{3,}", r"\1\n\n", text)
 
 
 def _plain_character(character: str) -> str:
-    if character in "\n\t":
+    if character in KEPT:
         return character
     category = unicodedata.category(character)
     if category == "Zs":
         return " "
-    return "" if category in ("Cc", "Cf", "Cn", "Cs") else character
+    return "" if category in ("Cc", "Cf", "Cs") else character
 
 
 def split_text(text: str, val_fraction: float = 0.1) -> tuple[str, str]:
@@ -73,22 +75,22 @@ def split_text(text: str, val_fraction: float = 0.1) -> tuple[str, str]:
     if len(text) < 2:
         raise ValueError("text is too short to split: give at least two characters")
     wanted = min(max(round(len(text) * (1 - val_fraction)), 1), len(text) - 1)
-    cut = _nearest_cut(text, wanted, STORY_END) if STORY_END in text else None
-    if cut is None and STORY_END in text:
-        raise ValueError("text holds one story only, which is too short to split: give two or more")
-    cut = cut or _nearest_cut(text, wanted, "\n") or wanted
+    if STORY_END in text:
+        cut = _nearest_cut(text, wanted, re.escape(STORY_END) + "\n?")
+        if cut is None:
+            raise ValueError("text holds one story only, too short to split: give two or more")
+    else:
+        cut = _nearest_cut(text, wanted, "\n") or wanted
     return text[:cut], text[cut:]
 
 
 def _nearest_cut(text: str, wanted: int, mark: str) -> int | None:
-    """Return the place after a `mark` (and its newline) nearest to `wanted`, inside the text."""
-    before = text.rfind(mark, 0, wanted)
-    after = text.find(mark, max(wanted - len(mark), 0))
-    cuts = [_after_mark(text, at, mark) for at in (before, after) if at >= 0]
-    cuts = [cut for cut in cuts if text[:cut].strip() and text[cut:].strip()]
-    return min(cuts, key=lambda cut: abs(cut - wanted), default=None)
-
-
-def _after_mark(text: str, at: int, mark: str) -> int:
-    end = at + len(mark)
-    return end + 1 if mark == STORY_END and text[end : end + 1] == "\n" else end
+    """Return the end of a `mark` nearest to `wanted` that leaves words on both sides, if any."""
+    first = len(text) - len(text.lstrip())
+    last = len(text.rstrip())
+    ends = [match.end() for match in re.finditer(mark, text)]
+    return min(
+        (end for end in ends if first < end < last),
+        key=lambda end: abs(end - wanted),
+        default=None,
+    )

@@ -1,6 +1,7 @@
 """Where a text comes from: the grammar, Python's own documentation, a download, or a file."""
 
 import hashlib
+import http.client
 import importlib
 import urllib.request
 from collections.abc import Callable
@@ -102,7 +103,7 @@ def _python_docs() -> str:
             "this Python comes without its help topics (pydoc_data); "
             "use 'stories', 'shakespeare' or a text file of your own"
         ) from error
-    return "\n\n".join(topics[name].strip() for name in sorted(topics)) + "\n"
+    return "\n".join(topics[name] for name in sorted(topics))
 
 
 def _shakespeare() -> str:
@@ -116,7 +117,7 @@ def _download(url: str, path: Path, n_bytes: int, opener: Opener = urllib.reques
     """Fetch `url` to `path` with a progress bar; nothing is kept unless it is the right text."""
     try:
         data = _fetch(url, n_bytes, opener)
-    except OSError as error:  # urllib's errors and timeouts are kinds of OSError
+    except (OSError, http.client.HTTPException) as error:  # urllib's errors are OSErrors
         raise OSError(_no_download(url, path, f"cannot be downloaded: {error}")) from error
     fault = _fault(data)
     if fault:
