@@ -1,8 +1,9 @@
 """Attention: every token asks a question, and gathers what the tokens before it answer.
 
-The formula, softmax(q·kᵀ/√D)·v, is written out by hand in `scaled_dot_product_attention`.
-`MultiHeadAttention` uses it when somebody asks for the weights, and otherwise torch's fused
-kernel, which computes the same without ever storing the weights; a test holds the two equal.
+The formula, softmax(q·kᵀ/√D)·v, is written out by hand in `attention_weights` and
+`scaled_dot_product_attention`. `MultiHeadAttention` goes this way when somebody asks for the
+weights. Otherwise it calls torch's fused kernel, which computes the same without ever storing
+them; a test holds the two equal.
 
 Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.2.
 """
@@ -104,6 +105,7 @@ def scaled_dot_product_attention(
     """
     weights = attention_weights(q, k, mask)  # (..., T, S)
     _require_values(k, v)
+    require_broadcast("v", v.shape[:-2], "the weights of q and k", weights.shape[:-2])
     return weights @ v, weights  # (..., T, Dv), (..., T, S)
 
 
@@ -266,6 +268,8 @@ class MultiHeadAttention(nn.Module):
                 f"x must have C = d_model = {self.config.d_model} channels, "
                 f"but its shape is {tuple(x.shape)}"
             )
+        if x.numel() == 0:
+            raise ValueError(f"x holds no token: shape {tuple(x.shape)}")
 
 
 def require_config(config: GPTConfig) -> None:
@@ -295,11 +299,14 @@ def _require_queries_and_keys(q: Tensor, k: Tensor, mask: Tensor | None) -> None
                 f"{name} must have at least 2 axes (tokens, D), "
                 f"but its shape is {tuple(value.shape)}"
             )
-    if q.shape[-1] != k.shape[-1]:
+    _require_one_dtype("q", q, "k", k)
+    if q.shape[-1] != k.shape[-1] or q.shape[-1] == 0:
         raise ValueError(
-            f"q and k must have the same width D to be multiplied, but q is {tuple(q.shape)} "
+            f"q and k must have the same width D, at least 1, but q is {tuple(q.shape)} "
             f"and k is {tuple(k.shape)}"
         )
+    if k.shape[-2] == 0:
+        raise ValueError(f"k must hold at least one key, but its shape is {tuple(k.shape)}")
     batch = require_broadcast("q", q.shape[:-2], "k", k.shape[:-2])
     if mask is not None:
         _require_mask(mask, (*batch, q.shape[-2], k.shape[-2]))
@@ -321,9 +328,17 @@ def _require_mask(mask: Tensor, scores_shape: tuple[int, ...]) -> None:
 
 def _require_values(k: Tensor, v: Tensor) -> None:
     require_float_tensor("v", v)
+    _require_one_dtype("k", k, "v", v)
     if v.dim() < 2 or v.shape[-2] != k.shape[-2]:
         raise ValueError(
             f"v must hold one value for each of the S = {k.shape[-2]} keys, shape (..., S, Dv), "
             f"but its shape is {tuple(v.shape)}"
         )
-    require_broadcast("k", k.shape[:-2], "v", v.shape[:-2])
+
+
+def _require_one_dtype(name: str, value: Tensor, other_name: str, other: Tensor) -> None:
+    if value.dtype != other.dtype:
+        raise TypeError(
+            f"{name} and {other_name} must be of one dtype, but {name} is {value.dtype} "
+            f"and {other_name} is {other.dtype}; use .to({name}.dtype)"
+        )
