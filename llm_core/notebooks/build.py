@@ -41,6 +41,7 @@ from traitlets import default
 
 from llm_core.files import ROOT, atomic_path
 from llm_core.notebooks.answers import record_sources
+from llm_core.notebooks.course_map import write_map
 from llm_core.notebooks.normal import normalise_outputs, output_problems
 
 STUB = "raise NotImplementedError"
@@ -343,6 +344,8 @@ def build(chapter: Chapter) -> None:
         OSError: a file cannot be written.
     """
     solution, learner = make_notebooks(chapter)
+    if chapter.source.parent.parent == ROOT:
+        write_map(chapter.number)
     for notebook, path in ((solution, chapter.solution), (learner, chapter.chapter)):
         path.parent.mkdir(exist_ok=True)
         _execute_with_progress(notebook, path)
