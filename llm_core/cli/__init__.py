@@ -1,0 +1,128 @@
+"""The command line: `python -m llm_core train | sample | info | update | reset`.
+
+`settings` holds the choices and defaults of a run, `data` makes batches of a text, and each
+subcommand has a module of its own.
+"""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import torch
+
+from llm_core.cli.info import add_info
+from llm_core.cli.sample import add_sample
+from llm_core.cli.train import add_train
+
+USER_ERRORS = (OSError, ValueError, TypeError, IndexError, FloatingPointError)
+"""What bad input raises: shown as one line. Anything else is a fault of ours and shows it all."""
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status: 0 done, 2 an error, 130 Ctrl-C.
+
+    Args:
+        arguments: the words after `python -m llm_core`; None takes them from `sys.argv`.
+    """
+    args = make_parser().parse_args(arguments)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_note
+            args.handler(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader had enough, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except torch.OutOfMemoryError:
+        return _fail(
+            "the device has too little memory; try a smaller --batch-size, or --device cpu"
+        )
+    except USER_ERRORS as error:
+        return _fail(str(error))
+    except KeyboardInterrupt as interrupt:
+        print(f"\n{interrupt or 'Stopped; nothing was lost.'}", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all subcommands."""
+    parser = _Parser(
+        prog="python -m llm_core",
+        description="Train a small language model on a text, and let it write.",
+        epilog="Begin with: python -m llm_core sample",
+    )
+    subparsers = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=_Parser
+    )
+    add_train(subparsers)
+    add_sample(subparsers)
+    add_info(subparsers)
+    _add_update(subparsers)
+    _add_reset(subparsers)
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with an option in one line, and where help is."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def _add_update(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "update",
+        help="bring the newest release of the course, keeping your answers",
+        description="Bring the newest release of the course. Your answers are kept.",
+    )
+    parser.add_argument(
+        "--from",
+        dest="previous",
+        metavar="FOLDER",
+        help="bring your answers over from the folder of an older release",
+    )
+    parser.set_defaults(handler=_update)
+
+
+def _add_reset(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "reset",
+        help="bring a chapter back as released, keeping a copy of yours",
+        description="Bring a chapter back as it was released; yours is kept in my_work/.",
+    )
+    parser.add_argument("--chapter", required=True, metavar="NN", help="its number, such as 04")
+    parser.set_defaults(handler=_reset)
+
+
+def _update(args: argparse.Namespace) -> None:
+    from llm_core.notebooks import update  # the engine does not need the notebooks otherwise
+
+    try:
+        print(update.update(previous=args.previous))
+    except update.UpdateError as error:
+        raise ValueError(str(error)) from error
+
+
+def _reset(args: argparse.Namespace) -> None:
+    from llm_core.notebooks import update
+
+    try:
+        print(update.reset(args.chapter))
+    except update.UpdateError as error:
+        raise ValueError(str(error)) from error
+
+
+def _show_note(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Show a warning as a line for people, without the place in the code."""
+    print(f"note: {message}", file=sys.stderr)
+
+
+def _fail(message: str) -> int:
+    print(f"llm_core: error: {message}", file=sys.stderr)
+    return 2

@@ -1,0 +1,414 @@
+"""The command line as a newcomer uses it: train, stop, go on, sample, and every wrong turn."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from llm_core import files
+from llm_core.cli import main, settings
+from llm_core.cli.data import (
+    load_data,
+    story_windows,
+    validation_stories,
+    whole_story_batches,
+)
+from llm_core.cli.settings import RECIPES, Settings, make_settings
+from llm_core.cli.story_card import measure_storyteller
+from llm_core.corpus import STORY_END, entropy_floor, stories, story_vocabulary
+from llm_core.pretrained import PRETRAINED, load_pretrained
+from llm_core.tokens import WordTokenizer
+from llm_core.training import get_weights
+
+TEXT = "It was a dark and stormy night; the rain fell in torrents, except at times.\n" * 120
+TINY = ["--d-model", "8", "--n-layers", "1", "--n-heads", "2", "--context-length", "16"]
+TINY += ["--batch-size", "4", "--steps", "6", "--vocab-size", "270", "--quiet", "--device", "cpu"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Be in an empty folder that holds a small text."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "night.txt").write_text(TEXT)
+    return tmp_path
+
+
+def run(capsys, *arguments):
+    """Run the command line in this process: (exit status, stdout, stderr)."""
+    try:
+        status = main(arguments)
+    except SystemExit as stop:
+        status = stop.code
+    shown = capsys.readouterr()
+    return status, shown.out, shown.err
+
+
+def train_tiny(capsys, *more):
+    status, out, err = run(capsys, "train", "--text", "night.txt", *TINY, *more)
+    assert status == 0, err
+    return out
+
+
+# ------------------------------------------------------------------------- the main job
+
+
+@pytest.mark.parametrize("kind", ["char", "word", "bpe"])
+def test_train_saves_reports_and_samples(here, capsys, kind):
+    out = train_tiny(capsys, "--tokenizer", kind)
+    assert re.search(
+        r"validation loss \d+\.\d+ nats per token \(perplexity .* bits per byte\)", out
+    )
+    assert "a sample:" in out
+    model, tokenizer = load_pretrained(here / "checkpoints" / "night")
+    assert tokenizer.kind == kind
+    assert model.config.d_model == 8
+
+
+def test_sample_continues_and_info_describes(here, capsys):
+    train_tiny(capsys)
+    arguments = ("sample", "--prompt", "It was", "--tokens", "12", "--seed", "3")
+    status, out, _ = run(capsys, *arguments)
+    assert status == 0
+    assert out.startswith("It was")
+    assert out == run(capsys, *arguments)[1]
+    assert out != run(capsys, *arguments[:-1], "4")[1]
+    greedy = run(capsys, "sample", "--temperature", "0", "--tokens", "5", "--top-k", "1")
+    assert greedy[0] == 0
+    status, out, _ = run(capsys, "info", "--checkpoint", "checkpoints/night")
+    assert status == 0
+    for words in ("d_model", "parameters", "bpe", "validation loss", "night.txt", "torch", "cpu"):
+        assert words in out
+
+
+def test_the_default_checkpoint_is_the_newest(here, capsys):
+    train_tiny(capsys)
+    train_tiny(capsys, "--out", "checkpoints/second", "--tokenizer", "char")
+    os.utime(here / "checkpoints" / "night" / "latest.json", (1, 1))
+    assert "checkpoints/second" in run(capsys, "info")[1]
+
+
+def test_a_second_run_does_not_touch_the_first(here, capsys):
+    train_tiny(capsys)
+    train_tiny(capsys)
+    assert (here / "checkpoints" / "night" / "latest.json").exists()
+    assert (here / "checkpoints" / "night-2" / "latest.json").exists()
+
+
+def test_out_is_not_overwritten_unless_asked(here, capsys):
+    train_tiny(capsys, "--out", "mine")
+    before = (here / "mine" / "latest.json").read_text()
+    status, _, err = run(capsys, "train", "--text", "night.txt", *TINY, "--out", "mine")
+    assert status == 2
+    assert "--resume mine" in err
+    assert (here / "mine" / "latest.json").read_text() == before
+    train_tiny(capsys, "--out", "mine", "--overwrite")
+
+
+def test_a_finished_run_can_be_made_longer(here, capsys):
+    train_tiny(capsys, "--steps", "5")
+    status, out, err = run(
+        capsys, "train", "--resume", "checkpoints/night", "--steps", "8", "--quiet"
+    )
+    assert status == 0, err
+    assert "resumed after step 5, to step 8" in out
+    assert "8 of 8" in run(capsys, "info")[1]
+
+
+def test_stories_come_with_their_floor(here, capsys):
+    status, out, err = run(
+        capsys, "train", *TINY, "--context-length", "96", "--stories", "40", "--export", "alone"
+    )
+    assert status == 0, err
+    assert re.search(r"entropy floor +0\.2\d\d nats per token", out)
+    card = (here / "alone" / "README.md").read_text()
+    assert "entropy floor" in card
+    assert "--preset stories" in card
+    model, tokenizer = load_pretrained(here / "alone")
+    stored = files.read_tensors(here / "alone" / "model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+    every_word = tokenizer.encode(" ".join(story_vocabulary()))
+    assert tokenizer.special_tokens["<unk>"] not in every_word
+    assert model.config.context_length == 96
+
+
+# ------------------------------------------------------------------ stopping and going on
+
+
+def start_training(folder, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "llm_core", "train", "--text", "night.txt", *arguments],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(files.ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path, process, seconds=60):
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, f"no {path}"
+        time.sleep(0.02)
+
+
+def final_weights(folder):
+    path = folder / json.loads((folder / "latest.json").read_text())["latest"]
+    return files.read_tensors(path / "training.safetensors")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to one process")
+def test_ctrl_c_saves_and_the_command_it_prints_goes_on_exactly(here, capsys):
+    size = [*TINY, "--dropout", "0.2", "--steps", "250"]
+    process = start_training(here, *size)
+    folder = here / "checkpoints" / "night"
+    wait_for(folder / "latest.json", process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    stopped_at = int(re.search(r"Stopped after step (\d+) of 250; saved in", err).group(1))
+    assert 0 < stopped_at < 250
+    command = re.search(r"python -m llm_core (train --resume \S+)", err).group(1)
+    status, out, err = run(capsys, *command.split(), "--quiet", "--device", "cpu")
+    assert status == 0, err
+    assert f"resumed after step {stopped_at}" in out
+
+    train_tiny(capsys, *size[len(TINY) :], "--out", "whole")
+    resumed, whole = final_weights(folder), final_weights(here / "whole")
+    assert resumed.keys() == whole.keys()
+    for name, tensor in whole.items():
+        assert torch.equal(resumed[name], tensor), name
+
+
+def test_resume_without_a_folder_takes_the_newest(here, capsys):
+    train_tiny(capsys, "--steps", "4")
+    status, out, err = run(capsys, "train", "--resume", "--steps", "5", "--quiet")
+    assert status == 0, err
+    assert "resumed after step 4" in out
+
+
+def test_nan_stops_with_one_line_of_advice(here, capsys, monkeypatch):
+    monkeypatch.setattr("llm_core.training.clip_grad_norm", lambda *_: torch.tensor(float("nan")))
+    status, _, err = run(capsys, "train", "--text", "night.txt", *TINY)
+    assert status == 2
+    assert "lower max_lr" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_a_full_disk_stops_with_one_line(here, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("llm_core.files.save_file", full)
+    status, _, err = run(capsys, "train", "--text", "night.txt", *TINY)
+    assert status == 2
+    assert "No space left on device" in err
+    assert len(err.strip().splitlines()) == 1
+    assert not list(here.rglob("*.partial"))
+
+
+# ------------------------------------------------------------------------------- errors
+
+
+def damaged(folder, name):
+    path = folder / json.loads((folder / "latest.json").read_text())["latest"] / name
+    path.write_bytes(path.read_bytes()[:40])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "COMMAND"),
+        (["trian"], "invalid choice"),
+        (["train", "--steps", "many"], "--steps"),
+        (["train", "--steps", "0"], "steps"),
+        (["train", "--batch-size", "-1"], "batch_size"),
+        (["train", "--lr", "0"], "lr"),
+        (["train", "--dropout", "2"], "dropout"),
+        (["train", "--n-heads", "5"], "n_heads"),
+        (["train", "--stories", "0"], "stories"),
+        (["train", "--patience", "0"], "patience"),
+        (["train", "--tokenizer", "syllable"], "--tokenizer"),
+        (["train", "--preset", "huge"], "--preset"),
+        (["train", "--device", "toaster"], "device"),
+        (["train", "--text", ""], "text"),
+        (["train", "--text", "nowhere.txt"], "nowhere.txt"),
+        (["train", "--text", "pythondocs"], "python-docs"),
+        (["train", "--text", "empty.txt"], "empty"),
+        (["train", "--text", "short.txt"], "context-length"),
+        (["train", "--text", "picture.txt"], "UTF-8"),
+        (["train", "--text", "night.txt", "--vocab-size", "10"], "vocab_size"),
+        (["train", "--context-length", "20", "--stories", "5"], "context_length"),
+        (["train", "--text", "night.txt", "--out", "night.txt/in"], "cannot write"),
+        (["train", "--resume"], "no run under checkpoints"),
+        (["train", "--resume", "nowhere"], "nowhere"),
+        (["train", "--resume", "x", "--out", "y"], "--out"),
+        (["sample", "--checkpoint", "nowhere"], "nowhere"),
+        (["sample", "--checkpoint", "night.txt"], "night.txt"),
+        (["sample", "--tokens", "-5"], "max_new_tokens"),
+        (["sample", "--temperature", "-1"], "temperature"),
+        (["sample", "--top-k", "0"], "top_k"),
+        (["sample", "--top-p", "1.5"], "top_p"),
+        (["info", "--checkpoint", "nowhere"], "nowhere"),
+        (["reset"], "--chapter"),
+    ],
+)
+def test_every_error_is_one_line_and_status_2(here, capsys, arguments, words):
+    (here / "empty.txt").write_text("")
+    (here / "short.txt").write_text("Too short.\n")
+    (here / "picture.txt").write_bytes(b"\x89PNG\xff\xfe" * 50)
+    status, _, err = run(capsys, *arguments)
+    assert status == 2
+    assert words in err
+    assert len([line for line in err.splitlines() if not line.startswith("note: ")]) == 1
+    assert not (here / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda run: damaged(run, "training.safetensors"), "training.safetensors"),
+        (lambda run: damaged(run, "model.safetensors"), "model.safetensors"),
+        (lambda run: damaged(run, "training.json"), "training.json"),
+        (lambda run: damaged(run, "tokenizer.json"), "tokenizer.json"),
+        (lambda run: damaged(run, "run.json"), "run.json"),
+        (lambda run: damaged(run, "../latest.json"), "latest.json"),
+        (lambda run: (run.parent.parent / "night.txt").write_text(TEXT * 2), "not the one"),
+    ],
+)
+def test_resuming_a_damaged_run_names_the_file(here, capsys, damage, words):
+    train_tiny(capsys)
+    damage(here / "checkpoints" / "night")
+    status, _, err = run(capsys, "train", "--resume", "checkpoints/night")
+    assert status == 2
+    assert words in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_settings_that_would_make_another_run_cannot_be_resumed(here, capsys):
+    train_tiny(capsys)
+    status, _, err = run(capsys, "train", "--resume", "checkpoints/night", "--lr", "0.5")
+    assert status == 2
+    assert "lr" in err
+
+
+def test_unknown_words_and_empty_prompts(here, capsys):
+    train_tiny(capsys, "--tokenizer", "word")
+    for prompt, words in (("It was a zebra", "zebra"), ("", "empty")):
+        status, _, err = run(capsys, "sample", "--prompt", prompt)
+        assert status == 2
+        assert words in err
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["sample"], ["info"], ["update"], ["reset"]])
+def test_help(capsys, command):
+    status, out, _ = run(capsys, *command, "--help")
+    assert status == 0
+    assert "usage: python -m llm_core" in out
+
+
+def test_python_m_llm_core_works_and_a_closed_pipe_is_no_error(here):
+    command = f"{sys.executable} -m llm_core --help"
+    done = subprocess.run(
+        command.split(),
+        cwd=here,
+        env={**os.environ, "PYTHONPATH": str(files.ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    assert "train a model on a text" in done.stdout
+
+
+def test_update_and_reset_are_passed_on(capsys, monkeypatch):
+    from llm_core.notebooks import update
+
+    def refuse(chapter):
+        raise update.UpdateError(f"no chapter {chapter}")
+
+    monkeypatch.setattr(update, "update", lambda previous: f"brought from {previous}")
+    monkeypatch.setattr(update, "reset", refuse)
+    assert run(capsys, "update", "--from", "old")[:2] == (0, "brought from old\n")
+    status, _, err = run(capsys, "reset", "--chapter", "99")
+    assert status == 2
+    assert "no chapter 99" in err
+
+
+# ----------------------------------------------------------------- settings and stories
+
+
+def test_recipes_follow_the_text():
+    assert make_settings(None, {}) == RECIPES["stories"]
+    assert make_settings(None, {"text": "a.txt"}) == Settings(text="a.txt")
+    assert make_settings("storyteller", {"steps": 7}).steps == 7
+    with pytest.raises(ValueError, match="preset"):
+        make_settings("huge", {})
+
+
+def test_run_names(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    names = {"../data/My Book.txt": "My-Book", "python-docs": "python-docs", "texts/": "texts"}
+    for text, name in names.items():
+        assert settings.run_name(Settings(text=text)) == name
+
+
+def test_story_windows_begin_with_a_story():
+    told = stories(30, seed=5)
+    text = STORY_END + "\n" + "".join(f"{story}{STORY_END}\n" for story in told)
+    tokenizer = WordTokenizer.train(text)
+    ids = torch.tensor(tokenizer.encode(text))
+    starts = (ids == tokenizer.special_tokens[STORY_END]).nonzero().flatten()[:10]
+    x, y = story_windows(ids, starts, 50, 20, torch.device("cpu"), torch.Generator().manual_seed(0))
+    assert x.shape == y.shape == (50, 20)
+    assert torch.equal(x[:, 1:], y[:, :-1])
+    begins = {tokenizer.decode(row[:1]).strip() for row in x}
+    assert begins == {STORY_END, "", "Once"}
+
+
+def test_validation_judges_exactly_what_the_floor_counts():
+    told = validation_stories(set())[:30]
+    tokenizer = WordTokenizer.train(" ".join(story_vocabulary()) + STORY_END + "\n")
+    batches = whole_story_batches(told, tokenizer, 96)
+    n_targets = sum(int((y >= 0).sum()) for _, y in batches)
+    assert n_targets == sum(len(tokenizer.encode(f"{story}{STORY_END}\n")) for story in told)
+    x, y = batches[0]
+    assert tokenizer.decode(x[0, :3]).endswith("Once")
+    assert y[0, 0] < 0  # the newline that was given
+    assert tokenizer.token(int(y[0, 1])) == "Once"
+
+
+def test_validation_stories_are_not_trained_on():
+    all_of_them = validation_stories(set())
+    seen = set(all_of_them[:10])
+    assert not seen & set(validation_stories(seen))
+    data = load_data(Settings(n_stories=50, tokenizer="word", context_length=96))
+    assert data.floor == pytest.approx(entropy_floor(400, seed=1).per_token, abs=0.02)
+
+
+# ------------------------------------------------------------------- the model in assets
+
+
+def test_the_storyteller_is_as_good_as_its_card_says():
+    folder = PRETRAINED["stories"]
+    assert (folder / "model.safetensors").stat().st_size <= 8_000_000
+    model, tokenizer = load_pretrained("stories")
+    assert len(get_weights(model)) > 0
+    unknown = tokenizer.special_tokens["<unk>"]
+    assert unknown not in tokenizer.encode(" ".join(story_vocabulary()))
+    figures = measure_storyteller(model, tokenizer, n_samples=200, n_val=100)
+    assert figures.floor <= figures.loss <= figures.floor + 0.1
+    assert figures.report.n_stories == 200
+    assert figures.report.share_well_formed >= 0.95
+    assert figures.report.share_true_facts >= 0.85
+    card = Path(folder / "README.md").read_text(encoding="utf-8")
+    stated = float(re.search(r"validation loss.*\| (\d\.\d+) nats", card).group(1))
+    assert stated == pytest.approx(figures.loss, abs=0.03)
