@@ -86,6 +86,7 @@ def test_char_ids_are_in_code_point_order_and_special_tokens_come_last():
     assert tokenizer.special_tokens == {END: 4}
 
 
+@settings(deadline=None)
 @given(any_text)
 def test_char_round_trip(text):
     tokenizer = CharTokenizer.train(text + "x", special_tokens=[END])
@@ -209,11 +210,13 @@ def test_speed_targets():
 # --- BPE: encoding and decoding ---------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(any_text)
 def test_bpe_round_trips_any_text(text):
     assert SMALL_BPE.decode(SMALL_BPE.encode(text)) == text
 
 
+@settings(deadline=None)
 @given(st.lists(any_text), st.integers(0, 3))
 def test_encode_iterable_equals_encode_wherever_the_text_is_cut(parts, seed):
     text = "".join(parts)
@@ -223,13 +226,19 @@ def test_encode_iterable_equals_encode_wherever_the_text_is_cut(parts, seed):
     assert list(SMALL_BPE.encode_iterable(pieces)) == SMALL_BPE.encode(text)
 
 
-def test_encode_iterable_is_lazy(tokenizer):
-    def endless():
-        while True:
-            yield "one line after another\n"
+@pytest.mark.parametrize("piece", ["one line after another\n", " word", "word ", "\nx"])
+def test_encode_iterable_is_lazy(tokenizer, piece):
+    n_read = 0
 
-    ids = tokenizer.encode_iterable(endless())
-    assert tokenizer.decode([next(ids) for _ in range(50)]).startswith("one line after another\n")
+    def long_text():
+        nonlocal n_read
+        for n_read in range(1, 10_001):  # noqa: B007
+            yield piece
+
+    ids = tokenizer.encode_iterable(long_text())
+    text = tokenizer.decode([next(ids) for _ in range(50)])
+    assert (piece * 1000).startswith(text)
+    assert n_read < 60
 
 
 def test_special_tokens_stay_whole_and_the_longest_wins():
@@ -256,7 +265,7 @@ def test_one_endless_word_is_encoded_in_reasonable_time(tokenizer):
     text = " " * 100_000 + "a" * 100_000 + "the" * 30_000
     start = time.perf_counter()
     assert tokenizer.decode(tokenizer.encode(text)) == text
-    assert time.perf_counter() - start < 5
+    assert time.perf_counter() - start < 20  # about one; in n² steps it would be minutes
 
 
 def test_the_cache_is_bounded_and_changes_nothing(monkeypatch, real_text, tokenizer):
@@ -517,7 +526,7 @@ BAD_CALLS = {
     "load: nothing there": (
         lambda: load_tokenizer("no/tokenizer.json"),
         FileNotFoundError,
-        "no/tokenizer.json",
+        "there is no file .*tokenizer.json",
     ),
 }
 
