@@ -212,10 +212,11 @@ class MultiHeadAttention(nn.Module):
 
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values, split into heads."""
-        heads = (-1, self.config.head_dim)
-        q = self.query(x).unflatten(-1, heads).transpose(1, 2)  # (B, H, T, D)
-        k = self.key(x).unflatten(-1, heads).transpose(1, 2)  # (B, n_kv_heads, T, D)
-        v = self.value(x).unflatten(-1, heads).transpose(1, 2)  # (B, n_kv_heads, T, D)
+        B, T, _ = x.shape
+        D = self.config.head_dim
+        q = self.query(x).view(B, T, -1, D).transpose(1, 2)  # (B, H, T, D)
+        k = self.key(x).view(B, T, -1, D).transpose(1, 2)  # (B, n_kv_heads, T, D)
+        v = self.value(x).view(B, T, -1, D).transpose(1, 2)  # (B, n_kv_heads, T, D)
         return q, k, v
 
     def _normalise(self, heads: Tensor, gain: Tensor) -> Tensor:

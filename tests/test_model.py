@@ -287,11 +287,10 @@ def test_autocast():
 
 
 def test_compiles_without_a_break():
-    for positions in POSITIONS:
-        model = shaken(make(positions=positions, qk_norm=True))
-        compiled = torch.compile(model, backend="eager", fullgraph=True)
-        ids, targets = some_ids(), some_ids(seed=1)
-        torch.testing.assert_close(compiled(ids, targets)[1], model(ids, targets)[1])
+    model = shaken(make(positions="rotary", qk_norm=True, n_kv_heads=1, activation="swiglu"))
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    ids, targets = some_ids(), some_ids(seed=1)
+    torch.testing.assert_close(compiled(ids, targets)[1], model(ids, targets)[1])
 
 
 def test_sampling_is_not_the_models_business():
