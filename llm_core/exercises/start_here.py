@@ -243,8 +243,8 @@ DOTS_CASES = (
         (_normal(21, 2, 3, 4, dtype=torch.float64), _normal(22, 2, 5, 4, dtype=torch.float64)),
     ),
     Case(
-        "transposed, non-contiguous inputs",
-        (_normal(23, 3, 2, 4).transpose(0, 1), _normal(24, 2, 4, 5).transpose(1, 2)),
+        "a transposed, non-contiguous a",
+        (_normal(23, 3, 2, 4).transpose(0, 1), _normal(24, 2, 5, 4)),
     ),
 )
 
@@ -423,7 +423,7 @@ PAIRWISE_DOTS = Exercise(
         "b, which are the rows of b. The transpose moves axes; a reshape to the same shape would "
         "only read the numbers off in a new rhythm. Attention's scores are made in this way."
     ),
-    checked="B, T, S and D different and equal, single tokens, non-contiguous inputs, doubles",
+    checked="B, T, S and D different and equal, single tokens, a non-contiguous a, doubles",
     atol=1e-4,
 )
 
