@@ -182,9 +182,10 @@ def test_frequencies_agree_with_the_probabilities():
 
 
 STORY = (
-    "Once there was a king called Tom. The old king lived in the castle. His son was called Ben. "
-    "One day Tom went to the garden to dig and found a red spade. Tom gave the red spade to Ben. "
-    "He thanked Tom and smiled. Who has the spade now? The young prince has the red spade."
+    "Once there was a king called Tom. The old king lived in the castle. "
+    "His only son was called Ben. One day Tom went to the garden to dig and found a red spade. "
+    "Tom gave the red spade to Ben. He thanked Tom and smiled. "
+    "Who has the spade now? The young prince has the red spade."
 )
 
 
@@ -196,8 +197,8 @@ def test_one_probability_by_hand():
         (1, 4, 3),  # son, of four relatives; Ben, of three names left
         (3, 6.5),  # find, had, or one of three about Ben with half a weight each
         (1, 8, 4),  # place, colour
-        (3, 8),  # then_find, gave, lost
-        (2, 8),  # thanked, took, who, who_can
+        (3, 7),  # gave, then_find (2), lost (2)
+        (4, 10),  # thanked, took (4), who, who_can
         (1, 8),  # who, among took (4), lost (2), who (1), who_can (1)
         (1, 2),  # answered by the kind
     ]
@@ -211,8 +212,9 @@ def test_one_probability_by_hand():
         ("Once", "once", "sentence 1"),
         ("called Tom", "called Anna", "'Anna' cannot be"),
         ("The old king", "The young king", "'young' cannot be"),
-        ("His son", "Her son", "'Her' cannot be"),
-        ("His son was", "His uncle was", "allows only"),
+        ("His only son", "Her only son", "'Her' cannot be"),
+        ("His only son was", "His only uncle was", "allows only"),
+        ("His only son", "His dear son", "'dear' cannot be"),
         ("to dig", "to cook", "'cook' cannot be"),
         ("The young prince has the red", "Tom has the red", "'Tom' cannot be"),
         ("The young prince has the red", "Ben has the blue", "'blue' cannot be"),
@@ -313,7 +315,7 @@ def test_our_own_stories_are_without_fault():
         ("The old king lived", "The old queen lived", "no queen"),
         ("The old king lived", "The young king lived", "'young' does not fit"),
         ("in the castle", "in the village", "'village' does not fit"),
-        ("His son", "Her son", "'Her' does not fit Tom"),
+        ("His only son", "Her only son", "'Her' does not fit Tom"),
         ("Tom gave", "Ben gave", "Tom has it"),
         ("gave the red spade", "gave the red ball", "nobody has found a ball"),
         ("gave the red spade", "gave the blue spade", "the spade is red"),
@@ -335,7 +337,7 @@ def test_a_false_fact_is_counted_once_and_explained(old, new, why):
 
 
 SUMS = (
-    "Once there was a girl called Mia. She was a good young girl. Her brother was called Max. "
+    "Once there was a girl called Mia. She was a good young girl. Her twin brother was called Max. "
     "One day Mia had five pears. Max gave her two more. Now Mia had seven pears. "
     "Mia ate four pears. Now Mia had three pears. At night Mia went home to the village."
 )
@@ -360,6 +362,25 @@ LOST = (
         (SUMS, "One day Mia", "One day Zoe", "no Zoe"),
         (LOST, "boat is in the forest", "boat is at the beach", "lost in the forest"),
         (LOST, "blue boat is", "red boat is", "the boat is blue"),
+        (
+            LOST,
+            "Where is the boat now?",
+            "He looked for the ball, but he did not find it.",
+            "a ball",
+        ),
+        (
+            LOST,
+            "Where is the boat now?",
+            "She looked for the boat, but she did not find it.",
+            "Sam",
+        ),
+        (
+            LOST,
+            "Where is the boat now?",
+            "The little calf mooed, found the blue boat and kept it.",
+            "calf",
+        ),
+        (LOST, "Where is the boat now?", "Who has the spade now?", "about the spade"),
         (LOST, "the little puppy", "the little calf", "no dog with a calf"),
         (
             LOST,

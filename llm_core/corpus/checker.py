@@ -192,10 +192,12 @@ class _World:
             return self._fault_of_holder(v["name"], v)
         if form in ("has", "can", "beast_has", "kind_has"):
             return self._fault_of_answer(form, v)
-        if form in ("looked", "brought", "kept", "is"):
+        if form in ("refound", "brought", "kept", "is"):
             return self._fault_of_place(form, v)
-        if form in ("sad", "searched"):
+        if form == "sad":
             return self._fault_of_pronoun(v["He"], self.last_actor)
+        if form == "searched":
+            return self._fault_of_pronoun(v["He"], self.last_actor) or self._fault_of_search(v)
         if form == "thanked":
             if v["name"] != self.last_actor:
                 return f"{v['name']} has not just given anything"
@@ -234,7 +236,7 @@ class _World:
     def _learn_things(self, form: str, v: Values) -> None:
         if form in ("gave", "lost"):
             self.last_actor, self.last_receiver = v["name"], v.get("name2")
-        if "thing" not in v or form in QUESTIONS or form in ("kind_has", "can"):
+        if "thing" not in v or form in QUESTIONS or form in ("kind_has", "can", "searched"):
             return
         if form in ("lost", "is"):
             self.things[v["thing"]] = _Thing(v["colour"], None, v["place"])
@@ -293,6 +295,12 @@ class _World:
         if self.asked not in (None, v["thing"]):
             return f"the question was about the {self.asked}"
         return "" if v["place"] == thing.place else thing.where()
+
+    def _fault_of_search(self, v: Values) -> str:
+        thing = self.things.get(v["thing"])
+        if thing is None:
+            return f"nobody has found a {v['thing']} yet"
+        return thing.where() if thing.holder else ""
 
     def _fault_of_answer(self, form: str, v: Values) -> str:
         if self.asked not in (None, v["thing"]):

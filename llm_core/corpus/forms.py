@@ -4,6 +4,7 @@ import re
 
 from llm_core.corpus.words import (
     ANIMALS,
+    BONDS,
     COLOURS,
     FRUIT,
     HEADWEAR,
@@ -21,6 +22,7 @@ SLOT_WORDS = {
     "age": ("old", "young"),
     "animal": tuple(ANIMALS),
     "beast": SIZE["big"] + SIZE["little"],
+    "bond": tuple(dict.fromkeys(BONDS.values())),
     "colour": COLOURS,
     "do": tuple(do for _, do, _ in PLACES.values()),
     "fruit": FRUIT,
@@ -51,7 +53,7 @@ FORMS = {
     "home": "The {age} {kind} lived in the {home}.",
     "wear": "The {age} {kind} wore a {wear} on {his} head.",
     "virtue": "{He} was a {virtue} {age} {kind}.",
-    "relative": "{His} {relative} was called {name}.",
+    "relative": "{His} {bond} {relative} was called {name}.",
     "friend": "{He} had a friend, a {kind} called {name}.",
     # things lost and found
     "find": "One day {name} went to the {place} to {do} and found a {colour} {thing}.",
@@ -61,8 +63,8 @@ FORMS = {
     "took": "{name} took the {colour} {thing} to the {place} to {do}.",
     "lost": "Later {name} lost the {colour} {thing} {prep} the {place}.",
     "sad": "{He} was sad.",
-    "searched": "{He} looked for it, but {he} did not find it.",
-    "looked": "{name} looked {prep} the {place} and found the {colour} {thing}.",
+    "searched": "{He} looked for the {thing}, but {he} did not find it.",
+    "refound": "{name} went to the {place} and found the {colour} {thing}.",
     "brought": "The {size} {beast} {sound}, found the {colour} {thing} and brought it to {name}.",
     "kept": "The {size} {beast} {sound}, found the {colour} {thing} and kept it.",
     "who": "Who has the {thing} now?",

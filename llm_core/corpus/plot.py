@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from llm_core.corpus.telling import MAX_SENTENCES, STOP, Line, Teller, Values
 from llm_core.corpus.words import (
     ANIMALS,
+    BONDS,
     COLOURS,
     FRUIT,
     HEADWEAR,
@@ -84,8 +85,13 @@ def _relative_line(hero: Person) -> Line:
     def names(values: Values) -> tuple[str, ...]:
         return _without(NAMES[RELATIVES[values["relative"]][0]], hero.name)
 
-    relatives = RELATIVES_BY_AGE[hero.age]
-    return Line("relative", 4, {"His": hero.pronouns["His"], "relative": relatives, "name": names})
+    slots = {
+        "His": hero.pronouns["His"],
+        "relative": RELATIVES_BY_AGE[hero.age],
+        "bond": lambda values: BONDS[values["relative"]],
+        "name": names,
+    }
+    return Line("relative", 4, slots)
 
 
 def _friend_line(hero: Person) -> Line:
@@ -118,7 +124,7 @@ def _tell_things(teller: Teller, hero: Person, other: Person, found: Values) -> 
     people, last_holder = (hero, other), hero
     thing = Thing(found["thing"], found["colour"], holder=hero)
     things = {thing.name: thing}
-    second = _find_line("then_find", other, 3, taken=(thing.name,))
+    second = _find_line("then_find", other, 2, taken=(thing.name,))
     form, values = teller.tell(second, *_event_lines(things, people))
     if form == "then_find":
         things[values["thing"]] = Thing(values["thing"], values["colour"], holder=other)
@@ -143,7 +149,7 @@ def _apply_event(
         thing.holder = _partner(before, people)
     elif form == "lost":
         thing.holder, thing.place = None, values["place"]
-    elif form == "looked":
+    elif form == "refound":
         thing.holder = next(person for person in people if person.name == values["name"])
     return before if form in ("gave", "lost") else None
 
@@ -158,25 +164,24 @@ def _reaction_lines(
     """Return what may follow a sentence about `thing`, which `last_holder` gave away or lost."""
     if form == "gave":
         he = thing.holder.pronouns["He"]
-        return [Line("thanked", 2, {"He": he, "name": last_holder.name}), _took_line(thing)]
+        return [Line("thanked", 4, {"He": he, "name": last_holder.name}), _took_line(thing)]
     if form == "thanked":
         return [_took_line(thing), *_event_lines(things, people, just_given=thing)]
     if form == "took":
         return _event_lines(things, people)
-    if form == "looked":
+    if form == "refound":
         return [_gave_line([thing], people), _took_line(thing)]
     if form == "searched":
         return []
     finder = _partner(last_holder, people)
-    looked = {
+    refound = {
         "name": finder.name,
-        "prep": PLACES[thing.place][0],
         "place": thing.place,
         "colour": thing.colour,
         "thing": thing.name,
     }
-    lines = [Line("looked", 3, looked), _searched_line(last_holder)]
-    return lines if form == "sad" else [Line("sad", 2, {"He": last_holder.pronouns["He"]}), *lines]
+    lines = [Line("refound", 5, refound), _searched_line(last_holder, thing)]
+    return lines if form == "sad" else [Line("sad", 4, {"He": last_holder.pronouns["He"]}), *lines]
 
 
 def _event_lines(
@@ -227,8 +232,9 @@ def _took_line(thing: Thing) -> Line:
     return Line("took", 4, slots)
 
 
-def _searched_line(person: Person) -> Line:
-    return Line("searched", 1, {"He": person.pronouns["He"], "he": person.pronouns["he"]})
+def _searched_line(person: Person, thing: Thing) -> Line:
+    slots = {"He": person.pronouns["He"], "thing": thing.name, "he": person.pronouns["he"]}
+    return Line("searched", 2, slots)
 
 
 def _question_lines(things: dict[str, Thing]) -> list[Line]:
@@ -301,7 +307,7 @@ def _tell_pets(teller: Teller, hero: Person, pets: Values) -> None:
     things = {thing.name: thing}
     lines = _question_lines(things)
     if teller.room > 0:
-        lines += [*_beast_lines(thing, hero, animals), _searched_line(hero)]
+        lines += [*_beast_lines(thing, hero, animals), _searched_line(hero, thing)]
     form, values = teller.tell(*lines)
     if form in ("brought", "kept"):
         thing.holder = hero if form == "brought" else values["beast"]

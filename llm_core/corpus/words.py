@@ -40,6 +40,15 @@ RELATIVES = {
     "brother": ("he", "same"),
     "sister": ("she", "same"),
 }
+# What is said of a relative, by generation: fathers and mothers share a word that no other shares.
+BONDS = {
+    "father": "dear",
+    "mother": "dear",
+    "son": "only",
+    "daughter": "only",
+    "brother": "twin",
+    "sister": "twin",
+}
 RELATIVES_BY_AGE = {
     "old": ("son", "daughter", "brother", "sister"),
     "young": ("father", "mother", "brother", "sister"),
@@ -51,7 +60,7 @@ PLACES = {
     "garden": ("in", "dig", "spade"),
     "kitchen": ("in", "cook", "spoon"),
     "forest": ("in", "climb", "rope"),
-    "school": ("at", "read", "book"),
+    "school": ("at", "write", "pen"),
     "beach": ("at", "play", "ball"),
     "river": ("at", "sail", "boat"),
     "market": ("at", "shop", "basket"),
