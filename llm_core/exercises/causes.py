@@ -79,7 +79,7 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         "use `torch.where`, `&`, `|`, `.any()` or `.all()`.",
     ),
     (
-        r"only (integer )?tensors of a single element can be converted|"
+        r"only (integer )?tensors of a single element can be converted|only one element tensors|"
         r"a tensor with \d+ elements cannot be converted to scalar",
         "A tensor with many entries stands where one number is needed; "
         "index it down to one entry, or use its `.shape` if a size was meant.",

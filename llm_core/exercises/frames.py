@@ -2,6 +2,7 @@
 
 import inspect
 import linecache
+import os
 import re
 import sysconfig
 import traceback
@@ -17,10 +18,14 @@ import torch
 from llm_core.exercises.base import Function
 from llm_core.exercises.show import clean, error_text
 
-_PACKAGE = str(Path(__file__).resolve().parent.parent)
-_LIBRARIES = tuple(
-    {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+_NOT_OWN = tuple(
+    os.path.normcase(os.path.join(folder, ""))
+    for folder in (
+        str(Path(__file__).resolve().parent.parent),
+        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    )
 )
+"""This package, Python's library and what is installed beside it."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,9 @@ def _is_own(code: CodeType, own_file: str | None) -> bool:
         return True
     if filename.startswith(("<frozen", "<string", "<__array")):
         return False
-    return not filename.startswith((*_LIBRARIES, _PACKAGE))
+    return not os.path.normcase(filename).startswith(_NOT_OWN) and not any(
+        folder in Path(filename).parts for folder in ("site-packages", "dist-packages")
+    )
 
 
 def _steps(step: TracebackType | None) -> Iterator[TracebackType]:

@@ -1,6 +1,7 @@
 """What the learner has passed, in one small JSON file, and the table that shows it."""
 
 import contextlib
+import copy
 import os
 import threading
 import time
@@ -139,10 +140,12 @@ def _update(news: dict[str, Any]) -> str | None:
     try:
         with _IN_PROCESS, _locked(path):
             data, trouble = _read(path)
+            before = copy.deepcopy(data)
             _merge(data, news)
-            files.write_json(path, data)
+            if data != before:
+                files.write_json(path, data)
     except OSError as error:
-        return f"Your progress could not be saved. {error}"
+        return f"Your progress could not be saved in {path}: {error.strerror or error}."
     return trouble or None
 
 

@@ -109,7 +109,7 @@ def safe_repr(value: Any) -> str:
 
 def clean(text: str) -> str:
     """Take memory addresses out of `text` and cut it to a readable length."""
-    text = re.sub(r"0x[0-9a-fA-F]{4,}", "0x...", text)
+    text = re.sub(r"( at )?0x[0-9a-fA-F]{4,}", "", text)
     return text if len(text) <= _LONG else text[:_LONG] + " ..."
 
 

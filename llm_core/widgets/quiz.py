@@ -71,12 +71,12 @@ class QuizWidget(Explorer):
 
     def _record(self, change: Any) -> None:
         """Report the first choice of each question; later ones are for trying out."""
-        for key, choice in change["new"].items():
-            i = int(key)
-            if i in self._answered or not 0 <= i < len(self.questions):
+        for i, question in enumerate(self.questions):
+            choice = change["new"].get(str(i))
+            if i in self._answered or choice not in range(len(question["options"])):
                 continue
             self._answered.add(i)
-            right = bool(self.questions[i]["options"][choice]["right"])
+            right = bool(question["options"][choice]["right"])
             if self._on_first_answer is not None:
                 self.notice = self._on_first_answer(i, right) or self.notice
 
