@@ -1063,8 +1063,8 @@ expected, _ = attention.scaled_dot_product_attention(q, k, v, everything)
 print("the colleague's test passes:", torch.allclose(output, expected))
 
 # %% [markdown]
-# Write an input on which it gives another output than the right function. Their test hides the bug
-# in two ways; find both.
+# Write an input on which it gives another output than the right function. What in their test hides
+# the bug?
 
 
 # %% tags=["exercise"]
