@@ -123,7 +123,7 @@ def test_a_finished_run_can_be_made_longer(here, capsys):
 
 def test_stories_come_with_their_floor(here, capsys):
     status, out, err = run(
-        capsys, "train", *TINY, "--context-length", "96", "--stories", "40", "--export", "alone"
+        capsys, "train", *TINY, "--context-length", "100", "--stories", "40", "--export", "alone"
     )
     assert status == 0, err
     assert re.search(r"entropy floor +0\.2\d\d nats per token", out)
@@ -135,7 +135,7 @@ def test_stories_come_with_their_floor(here, capsys):
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
     every_word = tokenizer.encode(" ".join(story_vocabulary()))
     assert tokenizer.special_tokens["<unk>"] not in every_word
-    assert model.config.context_length == 96
+    assert model.config.context_length == 100
 
 
 # ------------------------------------------------------------------ stopping and going on
@@ -249,6 +249,7 @@ def damaged(folder, name):
         (["train", "--text", "night.txt", "--vocab-size", "10"], "vocab_size"),
         (["train", "--context-length", "20", "--stories", "5"], "context_length"),
         (["train", "--text", "night.txt", "--out", "night.txt/in"], "cannot write"),
+        (["train", "--text", "night.txt", "--export", "night.txt/in"], "cannot write"),
         (["train", "--resume"], "no run under checkpoints"),
         (["train", "--resume", "nowhere"], "nowhere"),
         (["train", "--resume", "x", "--out", "y"], "--out"),
@@ -377,7 +378,7 @@ def test_story_windows_begin_with_a_story():
 def test_validation_judges_exactly_what_the_floor_counts():
     told = validation_stories(set())[:30]
     tokenizer = WordTokenizer.train(" ".join(story_vocabulary()) + STORY_END + "\n")
-    batches = whole_story_batches(told, tokenizer, 96)
+    batches = whole_story_batches(told, tokenizer, 128)
     n_targets = sum(int((y >= 0).sum()) for _, y in batches)
     assert n_targets == sum(len(tokenizer.encode(f"{story}{STORY_END}\n")) for story in told)
     x, y = batches[0]
@@ -390,7 +391,7 @@ def test_validation_stories_are_not_trained_on():
     all_of_them = validation_stories(set())
     seen = set(all_of_them[:10])
     assert not seen & set(validation_stories(seen))
-    data = load_data(Settings(n_stories=50, tokenizer="word", context_length=96))
+    data = load_data(Settings(n_stories=50, tokenizer="word"))
     assert data.floor == pytest.approx(entropy_floor(400, seed=1).per_token, abs=0.02)
 
 

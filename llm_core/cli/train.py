@@ -26,7 +26,13 @@ from llm_core.loss import bits_per_byte, perplexity
 from llm_core.model import GPT, count_parameters
 from llm_core.pretrained import save_pretrained, write_description
 from llm_core.tokens import load_tokenizer
-from llm_core.training import POINTER_FILE, Trainer, TrainingInterrupted, checkpoint_path
+from llm_core.training import (
+    POINTER_FILE,
+    Trainer,
+    TrainingInterrupted,
+    checkpoint_path,
+    require_writable_folder,
+)
 
 RESUMABLE = ("steps", "patience")
 """Settings that may change when a run is resumed; the others would make it another run."""
@@ -104,6 +110,8 @@ def add_train(subparsers: argparse._SubParsersAction) -> None:
 def train(args: argparse.Namespace) -> None:
     """Run the subcommand: train or resume, report, save, sample."""
     device = pick_device(args.device)
+    if args.export is not None:
+        require_writable_folder(args.export)
     given = _given_settings(args)
     if args.resume is None:
         settings = make_settings(args.preset, given)
