@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import nbformat
@@ -17,6 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 from llm_core.files import ROOT
 from llm_core.notebooks import build as module
 from llm_core.notebooks import nbval_run
+from llm_core.notebooks.__main__ import main
 from llm_core.notebooks.answers import changes, released_from_solution
 from llm_core.notebooks.build import (
     BuildError,
@@ -392,6 +394,28 @@ def test_nbval_command_is_the_designs():
         "-n 2 --dist loadfile",
     ):
         assert part in command
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "fails"),
+    [("04_attention", 89, False), ("04_attention", 91, True), ("07_training", 179, False)],
+)
+def test_a_chapter_that_takes_too_long_fails_the_nbval_run(monkeypatch, name, seconds, fails):
+    monkeypatch.setattr(nbval_run, "_seconds", {f"chapters/{name}.ipynb": seconds})
+    session = SimpleNamespace(config=object(), exitstatus=0)
+    nbval_run.pytest_sessionfinish(session)
+    assert bool(session.exitstatus) == fails
+
+
+def test_check_command_names_faults_and_build_command_names_the_chapter(built, monkeypatch, capsys):
+    monkeypatch.setattr(module, "find_chapters", lambda names: [built])
+    assert main(["check"]) == 1
+    assert "[outputs_stored] cell 2" in capsys.readouterr().out
+    built.source.write_text("# %%\n1 / 0\n")
+    assert main(["check"]) == 1
+    assert "make notebooks CHAPTER=00" in capsys.readouterr().out
+    assert main(["build", "--chapter", "00"]) == 1
+    assert "solutions/00_tiny, cell 1 failed" in capsys.readouterr().err
 
 
 def test_nbval_without_a_notebook_fails(capsys):

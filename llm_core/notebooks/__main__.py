@@ -10,7 +10,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
         ("build", "make both notebooks of a chapter from solutions/NN_name.py and execute them"),
-        ("check", "say which notebooks are out of step with their source; runs nothing"),
+        ("check", "say which stored notebooks are out of step or break a rule; runs nothing"),
         ("nbval", "run the stored notebooks again and compare every output"),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -41,11 +41,20 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from llm_core.notebooks.build import find_chapters, out_of_step
+    import nbformat
 
-    reasons = [reason for c in find_chapters(options.chapter) if (reason := out_of_step(c))]
-    print("\n".join(reasons) or "every notebook follows from its source")
-    return 1 if reasons else 0
+    from llm_core.notebooks.build import find_chapters, out_of_step
+    from llm_core.notebooks.lint import Page, lint
+
+    faults = []
+    for chapter in find_chapters(options.chapter):
+        if reason := out_of_step(chapter):
+            faults.append(reason)
+            continue
+        for path in (chapter.solution, chapter.chapter):
+            faults.extend(lint(Page(nbformat.read(path, as_version=4), path)))
+    print("\n".join(faults) or "every notebook follows from its source and keeps the rules")
+    return 1 if faults else 0
 
 
 def _nbval(options: argparse.Namespace) -> int:

@@ -7,7 +7,6 @@ tagged `nbval-ignore-output`.
 """
 
 import copy
-import hashlib
 import json
 import os
 import re
@@ -426,8 +425,3 @@ def _difference(made: dict, stored: dict) -> str | None:
     if len(made["cells"]) != len(stored["cells"]):
         return f"{len(stored['cells'])} cells stored, {len(made['cells'])} in the source"
     return None if made == stored else "notebook metadata differs"
-
-
-def fingerprint(path: Path) -> str:
-    """Return the SHA-256 of a file, to compare two builds."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
