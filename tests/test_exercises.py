@@ -15,6 +15,7 @@ import types
 import numpy as np
 import pytest
 import torch
+from browser import CHROMIUM_FLAGS, ROOT, find_chromium
 
 from llm_core.exercises import (
     CheckFailed,
@@ -164,7 +165,10 @@ def only_pass(x, by):
     pass
 
 
-@pytest.mark.parametrize("answer", [stub, stub_with_words, only_dots, only_pass])
+def stub_on_one_line(x, by): raise NotImplementedError  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", [stub, stub_with_words, stub_on_one_line, only_dots, only_pass])
 def test_not_attempted(answer):
     verdict = check("toy.scale_rows", answer)
     assert verdict.status is Status.NOT_ATTEMPTED
@@ -949,3 +953,67 @@ def test_quiz_says_when_an_answer_cannot_be_recorded(tmp_path, monkeypatch):
 def test_quiz_ignores_choices_that_cannot_be(choices):
     quiz("toy.recap").choices = choices
     assert progress().quizzes == {}
+
+
+QUIZ_PAGE = """<!doctype html><meta charset="utf-8"><title>quiz</title><body><script type="module">
+SCRIPT
+const state = STATE;
+window.state = state;
+const listeners = {};
+const model = {
+  get: (name) => state[name],
+  set: (name, value) => { state[name] = value; listeners[`change:${name}`]?.map((f) => f()); },
+  save_changes() {},
+  on: (name, f) => (listeners[name] ||= []).push(f),
+  off() {},
+};
+render({ model, el: document.body });
+</script>"""
+
+
+@pytest.mark.browser
+def test_quiz_in_a_browser_by_keyboard_and_by_mouse(tmp_path):
+    """Chooses by arrow keys, checks by Enter, then by mouse; hears both explanations."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if find_chromium() is None:
+        pytest.skip("there is no Chromium on this machine")
+    widgets = ROOT / "llm_core" / "widgets"
+    script = "".join((widgets / name).read_text(encoding="utf-8") for name in ("kit.js", "quiz.js"))
+    widget = quiz("toy.recap")
+    state = {"questions": widget.questions, "quiz_id": "toy.recap", "choices": {}, "notice": ""}
+    page_text = QUIZ_PAGE.replace("SCRIPT", script.replace("export default", "const widget ="))
+    (tmp_path / "quiz.html").write_text(page_text.replace("STATE", json.dumps(state)), "utf-8")
+    problems = []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=find_chromium(), args=list(CHROMIUM_FLAGS)
+        )
+        page = browser.new_page()
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto((tmp_path / "quiz.html").as_uri())
+        first, second = (page.get_by_role("group", name=f"Question {i} of 2") for i in (1, 2))
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        assert "Choose an option first" in first.inner_text()
+        page.keyboard.press("ArrowDown")
+        assert page.evaluate("state.choices") == {}, "moving is not answering"
+        page.keyboard.press("Enter")
+        assert "Not this one. One more." in first.inner_text()
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.ariaLabel") == "Check question 1"
+        page.keyboard.press("Space")
+        assert "Right. Yes, two." in first.inner_text()
+        assert first.locator("code").inner_text() == "plus"
+        assert "Is <b> escaped?" in second.inner_text()
+        second.get_by_label("yes").click()
+        second.get_by_role("button", name="Check question 2").click()
+        assert page.evaluate("state.choices") == {"0": 0, "1": 1}
+        assert "2 of 2 questions answered, 2 right." in page.locator(".llm-summary").inner_text()
+        kept = page.locator("input, button").evaluate_all(
+            "nodes => nodes.every((n) => n.dataset.lmSuppressShortcuts === 'true')"
+        )
+        assert kept, "JupyterLab would take the arrow keys"
+        browser.close()
+    assert problems == []

@@ -1,5 +1,6 @@
-// A quiz: each question is a fieldset of native radio buttons; choosing one shows, and speaks, why
-// it is right or wrong. Python hears of the choice through the trait `choices`.
+// A quiz: each question is a fieldset of native radio buttons and a button that checks the choice.
+// The check is a step of its own, since arrow keys choose as they move. Why the choice is right or
+// wrong is shown and spoken at once; Python hears of it through the trait `choices`.
 
 /** Text with `code` between backticks, as nodes; nothing is ever parsed as HTML. */
 function quizText(text) {
@@ -8,28 +9,46 @@ function quizText(text) {
   return pieces.map((piece, i) => (i % 2 ? kit.element("code", {}, piece) : piece));
 }
 
-/** One question with its options; `onchoice` hears the number of the option chosen. */
-function quizQuestion(question, number, total, onchoice) {
+/** One question with its options; `oncheck` hears the number of the option that is checked. */
+function quizQuestion(question, number, total, oncheck) {
   const name = kit.newId();
   const verdict = kit.element("p", { class: "llm-quiz-verdict", "aria-live": "polite" });
-  const options = question.options.map((option, j) => {
-    const input = kit.element("input", { type: "radio", name, value: j, onchange: () => onchoice(j) });
-    return { input, row: kit.element("label", { class: "llm-quiz-option" }, input, kit.element("span", {}, quizText(option.text))) };
-  });
-  const root = kit.element(
-    "fieldset",
-    { class: "llm-quiz-question" },
-    kit.element("legend", {}, kit.element("span", { class: "llm-quiz-number" }, `Question ${number} of ${total}. `), quizText(question.text)),
-    options.map((option) => option.row),
-    verdict,
+  const inputs = question.options.map((_, j) => kit.element("input", {
+    type: "radio", name, value: j,
+    onchange: () => root.classList.remove("llm-quiz-checked"),
+    onkeydown: (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.ctrlKey || event.altKey) return;
+      event.preventDefault();
+      check();
+    },
+  }));
+  const rows = question.options.map((option, j) => kit.element(
+    "label", { class: "llm-quiz-option" }, inputs[j], kit.element("span", {}, quizText(option.text)),
+  ));
+  const button = kit.element(
+    "button",
+    { type: "button", class: "llm-button", "aria-label": `Check question ${number}`, onclick: () => check() },
+    "Check",
   );
-  let shown = null;
+  const heading = kit.element("span", { class: "llm-quiz-number" }, `Question ${number} of ${total}. `);
+  const root = kit.element(
+    "fieldset", { class: "llm-quiz-question" },
+    kit.element("legend", {}, heading, quizText(question.text)), rows, button, verdict,
+  );
+
+  function check() {
+    const choice = inputs.findIndex((input) => input.checked);
+    if (choice < 0) verdict.replaceChildren("Choose an option first.");
+    else {
+      show(choice);
+      oncheck(choice);
+    }
+  }
   function show(choice) {
-    if (choice === shown || choice === undefined) return;
-    shown = choice;
     const { right, explanation } = question.options[choice];
-    options[choice].input.checked = true;
-    verdict.classList.toggle("llm-quiz-right", right);
+    inputs[choice].checked = true;
+    root.classList.add("llm-quiz-checked");
+    root.classList.toggle("llm-quiz-right", right);
     verdict.replaceChildren(
       kit.element("span", { "aria-hidden": "true" }, right ? "✓ " : "✗ "),
       kit.element("b", {}, right ? "Right. " : "Not this one. "),
@@ -47,13 +66,16 @@ function render({ model, el }) {
   }));
   view.add(...parts);
 
+  const shown = {};
   function update() {
     const choices = model.get("choices");
-    parts.forEach((part, i) => part.show(choices[String(i)]));
+    parts.forEach((part, i) => {
+      if (choices[i] !== undefined && choices[i] !== shown[i]) part.show(choices[i]);
+      shown[i] = choices[i];
+    });
     const answered = Object.keys(choices).length;
     const right = Object.entries(choices).filter(([i, choice]) => questions[i].options[choice].right).length;
-    if (answered === questions.length) view.say(`All ${answered} questions answered; ${right} stand right now.`);
-    else if (answered) view.say(`${answered} of ${questions.length} questions answered.`);
+    if (answered) view.say(`${answered} of ${questions.length} questions answered, ${right} right.`);
   }
   view.on("choices", update);
   update();

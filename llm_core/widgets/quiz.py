@@ -9,7 +9,7 @@ from llm_core.widgets.base import Explorer
 
 
 class QuizWidget(Explorer):
-    """Multiple-choice questions; a choice shows at once why it is right or wrong.
+    """Multiple-choice questions; a checked choice shows at once why it is right or wrong.
 
     Everything is in the browser, so that a quiz answers without waiting for the kernel; only the
     choice comes back. `llm_core.exercises.quiz` makes it.
@@ -17,7 +17,7 @@ class QuizWidget(Explorer):
     Attributes:
         quiz_id: the quiz's id, shown to screen readers.
         questions: `{"text", "options": [{"text", "explanation", "right"}, ...]}` each.
-        choices: the option chosen now, by question number as a string.
+        choices: the option checked last, by question number (from 0) as a string.
     """
 
     script: ClassVar[str] = "quiz.js"
