@@ -998,6 +998,7 @@ def test_quiz_in_a_browser_by_keyboard_and_by_mouse(tmp_path):
         assert "Choose an option first" in first.inner_text()
         page.keyboard.press("ArrowDown")
         assert page.evaluate("state.choices") == {}, "moving is not answering"
+        assert "not checked yet" in first.inner_text()
         page.keyboard.press("Enter")
         assert "Not this one. One more." in first.inner_text()
         page.keyboard.press("ArrowUp")

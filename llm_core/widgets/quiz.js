@@ -15,7 +15,7 @@ function quizQuestion(question, number, total, oncheck) {
   const verdict = kit.element("p", { class: "llm-quiz-verdict", "aria-live": "polite" });
   const inputs = question.options.map((_, j) => kit.element("input", {
     type: "radio", name, value: j,
-    onchange: () => root.classList.remove("llm-quiz-checked"),
+    onchange: () => say("Chosen, but not checked yet: press Enter or Check."),
     onkeydown: (event) => {
       if (event.key !== "Enter" || event.shiftKey || event.ctrlKey || event.altKey) return;
       event.preventDefault();
@@ -36,9 +36,13 @@ function quizQuestion(question, number, total, oncheck) {
     kit.element("legend", {}, heading, quizText(question.text)), rows, button, verdict,
   );
 
+  function say(text) {
+    root.classList.remove("llm-quiz-right", "llm-quiz-wrong");
+    verdict.textContent = text;
+  }
   function check() {
     const choice = inputs.findIndex((input) => input.checked);
-    if (choice < 0) verdict.replaceChildren("Choose an option first.");
+    if (choice < 0) say("Choose an option first.");
     else {
       show(choice);
       oncheck(choice);
@@ -47,8 +51,8 @@ function quizQuestion(question, number, total, oncheck) {
   function show(choice) {
     const { right, explanation } = question.options[choice];
     inputs[choice].checked = true;
-    root.classList.add("llm-quiz-checked");
     root.classList.toggle("llm-quiz-right", right);
+    root.classList.toggle("llm-quiz-wrong", !right);
     verdict.replaceChildren(
       kit.element("span", { "aria-hidden": "true" }, right ? "✓ " : "✗ "),
       kit.element("b", {}, right ? "Right. " : "Not this one. "),
