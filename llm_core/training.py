@@ -766,10 +766,19 @@ def _state_tensors(
             tensors[f"optimizer.{index}.{key}"] = torch.as_tensor(value)
     for name, generator in generators.items():
         tensors[f"generator.{name}"] = generator.get_state()
-    tensors["torch_generator.cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors["torch_generator.cuda"] = torch.cuda.get_rng_state()
+    for device, (get_state, _) in _torch_generators().items():
+        tensors[f"torch_generator.{device}"] = get_state()
     return tensors
+
+
+def _torch_generators() -> dict[str, tuple[Callable[[], torch.Tensor], Callable[..., None]]]:
+    """Return how to read and set the state of torch's own generator on each device there is."""
+    generators = {"cpu": (torch.get_rng_state, torch.set_rng_state)}
+    if torch.cuda.is_available():
+        generators["cuda"] = (torch.cuda.get_rng_state, torch.cuda.set_rng_state)
+    if torch.backends.mps.is_available():
+        generators["mps"] = (torch.mps.get_rng_state, torch.mps.set_rng_state)
+    return generators
 
 
 def _optimizer_settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -818,10 +827,10 @@ def _generator_states(
 
 
 def _restore_torch_generators(tensors: dict[str, torch.Tensor]) -> None:
-    if "torch_generator.cpu" in tensors:
-        torch.set_rng_state(tensors["torch_generator.cpu"])
-    if "torch_generator.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["torch_generator.cuda"])
+    saved = _with_prefix(tensors, "torch_generator.")
+    for device, (_, set_state) in _torch_generators().items():
+        if device in saved:
+            set_state(saved[device])
 
 
 def _with_prefix(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

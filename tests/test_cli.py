@@ -50,6 +50,18 @@ def run(capsys, *arguments):
     return status, shown.out, shown.err
 
 
+def command_line(folder, *arguments):
+    """Start the command line as a process of its own, with pipes for its output."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "llm_core", *arguments],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(files.ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def train_tiny(capsys, *more):
     status, out, err = run(capsys, "train", "--text", "night.txt", *TINY, *more)
     assert status == 0, err
@@ -141,17 +153,6 @@ def test_stories_come_with_their_floor(here, capsys):
 # ------------------------------------------------------------------ stopping and going on
 
 
-def start_training(folder, *arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "llm_core", "train", "--text", "night.txt", *arguments],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(files.ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def wait_for(path, process, seconds=60):
     end = time.monotonic() + seconds
     while not path.exists():
@@ -167,16 +168,16 @@ def final_weights(folder):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to one process")
 def test_ctrl_c_saves_and_the_command_it_prints_goes_on_exactly(here, capsys):
-    size = [*TINY, "--dropout", "0.2", "--steps", "250"]
-    process = start_training(here, *size)
+    size = [*TINY, "--dropout", "0.2", "--steps", "150"]
+    process = command_line(here, "train", "--text", "night.txt", *size)
     folder = here / "checkpoints" / "night"
     wait_for(folder / "latest.json", process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    stopped_at = int(re.search(r"Stopped after step (\d+) of 250; saved in", err).group(1))
-    assert 0 < stopped_at < 250
+    stopped_at = int(re.search(r"Stopped after step (\d+) of 150; saved in", err).group(1))
+    assert 0 < stopped_at < 150
     command = re.search(r"python -m llm_core (train --resume \S+)", err).group(1)
     status, out, err = run(capsys, *command.split(), "--quiet", "--device", "cpu")
     assert status == 0, err
@@ -317,17 +318,21 @@ def test_help(capsys, command):
     assert "usage: python -m llm_core" in out
 
 
-def test_python_m_llm_core_works_and_a_closed_pipe_is_no_error(here):
-    command = f"{sys.executable} -m llm_core --help"
-    done = subprocess.run(
-        command.split(),
-        cwd=here,
-        env={**os.environ, "PYTHONPATH": str(files.ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0
-    assert "train a model on a text" in done.stdout
+def test_python_m_llm_core_runs_the_command_line(here):
+    process = command_line(here, "info", "--checkpoint", "nowhere")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert "nowhere" in err
+    assert "Traceback" not in err
+
+
+def test_a_closed_pipe_is_no_error(here, capsys):
+    train_tiny(capsys)
+    process = command_line(here, "sample", "--tokens", "40")
+    process.stdout.close()  # as `| head` does when it has seen enough
+    err = process.stderr.read()
+    assert process.wait(timeout=60) == 0
+    assert err == ""
 
 
 def test_update_and_reset_are_passed_on(capsys, monkeypatch):

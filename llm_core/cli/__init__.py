@@ -31,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after `python -m llm_core`; None takes them from `sys.argv`.
     """
     args = make_parser().parse_args(arguments)
+    if hasattr(sys.stdout, "reconfigure"):  # a terminal without é must not stop a sample
+        sys.stdout.reconfigure(errors="replace")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_note
