@@ -93,6 +93,7 @@ function render({ model, el }) {
     ),
     kit.element("p", { class: "llm-hint" }, "Query token: click one, or move with the arrow keys. The number under a token is how much the query looks at it."),
     chips,
+    view.summary,
     kit.columns(
       kit.element("div", { class: "llm-panel" }, mapHeading, map.root, reading),
       kit.panel("Who looks at whom", null, lines),
@@ -176,8 +177,8 @@ function render({ model, el }) {
     const line = (name, entries, sum = "") => [name, ...entries.map((x) => kit.format(x)), sum];
     const rows = [line("q · k", at(raw))];
     if (stepNow >= 1) rows.push(line(`÷ √${D} = ÷ ${kit.format(Math.sqrt(D))}`, at(scaled)));
-    if (stepNow >= 2) rows.push(line("mask the future", row.masked));
-    if (stepNow >= 3) rows.push(line("softmax: weight", row.weights, "1.00"));
+    if (stepNow >= 2) rows.push(line("mask", row.masked));
+    if (stepNow >= 3) rows.push(line("softmax", row.weights, "1.00"));
     for (let d = 0; stepNow >= 4 && d < Math.min(CHANNELS_SHOWN, D); d += 1) {
       const parts = row.weights.map((weight, key) => weight * values[key * D + d]);
       rows.push(line(`weight × value[${d}]`, parts, kit.format(parts.reduce((a, b) => a + b, 0))));

@@ -18,7 +18,7 @@ from llm_core.widgets.pair import require_pair, unknown_words
 MOST_TOKENS = 40
 """More tokens than this are not drawn: their names would no longer be readable."""
 
-DEFAULT_TEXT = "Tom had a red ball. He lost the ball in the garden."
+DEFAULT_TEXT = "Sam found a green spoon. Later Sam lost the green spoon at the river."
 
 STEPS = (
     "the raw scores",

@@ -52,7 +52,7 @@ const kit = (() => {
   /** The theme's colours and fonts, read anew at each drawing so that a change of theme shows. */
   function theme(el) {
     const style = getComputedStyle(el);
-    const names = ["ink", "muted", "paper", "soft", "border", "accent", "mark", "font", "mono"];
+    const names = ["ink", "muted", "paper", "soft", "track", "border", "accent", "mark", "font", "mono"];
     return Object.fromEntries(names.map((n) => [n, style.getPropertyValue(`--llm-${n}`).trim()]));
   }
 
@@ -87,7 +87,7 @@ const kit = (() => {
   /**
    * Lay out a widget and redraw it when its state, its size or the theme changes.
    *
-   * Returns { root, model, add, set, on, redraw, say, dispose }. `draw` runs at most once a
+   * Returns { root, model, add, set, on, redraw, summary, say, dispose }. `draw` runs at most once a
    * frame. Each redraw leaves two entries in the browser's performance timeline: "llm:draw", the
    * drawing alone, and "llm:redraw", from the learner's key or mouse to the end of the drawing.
    */
@@ -157,6 +157,8 @@ const kit = (() => {
         model.set(name, value);
         model.save_changes();
       },
+      /** Where the summary line stands; a widget may move it nearer to what it tells of. */
+      summary,
       /** Write the summary line, which screen readers speak when it changes. */
       say(text) {
         if (summary.textContent !== text) summary.textContent = text;
@@ -257,17 +259,20 @@ const kit = (() => {
     };
   }
 
-  /** A whole number that can be typed or stepped with the arrow keys. */
+  /** A whole number that can be typed, or stepped with the arrow keys. */
   function numberInput(view, { trait, label, min, max, onapply }) {
+    const apply = () => {
+      const typed = Math.round(Number(input.value));
+      const value = Math.min(max, Math.max(min, Number.isFinite(typed) ? typed : min));
+      input.value = value;
+      if (value === view.model.get(trait)) return;
+      view.set(trait, value);
+      if (onapply) onapply(value);
+    };
     const input = element("input", {
       type: "number", id: newId(), name: trait, min, max, step: 1,
-      onchange: () => {
-        const typed = Math.round(Number(input.value));
-        const value = Math.min(max, Math.max(min, Number.isFinite(typed) ? typed : min));
-        input.value = value;
-        view.set(trait, value);
-        if (onapply) onapply(value);
-      },
+      onchange: apply,
+      onkeydown: (event) => event.key === "Enter" && apply(), // JupyterLab stops Enter's own doing
     });
     const update = () => { input.value = view.model.get(trait); };
     view.on(trait, update);
@@ -606,7 +611,7 @@ const kit = (() => {
           context.fillStyle = i === selected ? colours.mark : colours.ink;
           context.textAlign = "right";
           context.fillText(text, left - 8, y + height / 2 + 1);
-          context.fillStyle = colours.soft;
+          context.fillStyle = colours.track;
           context.fillRect(left, y + 3, length, height - 6);
           context.fillStyle = i === selected ? colours.mark : colours.accent;
           context.fillRect(left, y + 3, Math.max(1, length * values[i]), height - 6);

@@ -8,10 +8,10 @@ function probabilitiesAt(logits, temperature) {
 }
 
 /** The picture in words; `StoryTeller.describe` in Python says the same. */
-function describe({ written, temperature, names, shares }) {
+function describe({ seed, written, temperature, names, shares }) {
   const likeliest = names.slice(0, 3).map((name, i) => `"${name}" (${kit.format(shares[i])})`).join(", ");
-  return `${written} tokens written. At temperature ${kit.format(temperature, 1)} the likeliest `
-    + `candidates for the last one are ${likeliest}.`;
+  return `Seed ${seed}, temperature ${kit.format(temperature, 1)}, ${written} tokens written. `
+    + `Likeliest candidates for the last one: ${likeliest}.`;
 }
 
 function render({ model, el }) {
@@ -74,7 +74,7 @@ function render({ model, el }) {
     const shares = model.get("ranks").map((rank) => all[rank]);
     bars.draw(colours, { labels: names, values: shares, selected: model.get("drawn") });
     const words = describe({
-      written: model.get("written"), temperature: model.get("temperature"), names, shares,
+      seed: model.get("seed"), written: model.get("written"), temperature: model.get("temperature"), names, shares,
     });
     bars.describe(`Bars. ${words}`);
     view.root.dataset.row = JSON.stringify(shares);

@@ -14,7 +14,7 @@ from llm_core.validate import require_positive_int, require_range, require_text
 from llm_core.widgets.base import Explorer, pack
 from llm_core.widgets.pair import require_pair, unknown_words
 
-DEFAULT_PROMPT = "Mia"
+DEFAULT_PROMPT = "Once there was a"
 STORY_END = "<|endoftext|>"
 CANDIDATES = 8
 """How many of the likeliest next tokens are drawn as bars."""
@@ -59,7 +59,7 @@ class StoryTeller(Explorer):
 
     prompt = traitlets.Unicode().tag(sync=True)
     temperature = traitlets.Float(0.8).tag(sync=True)
-    length = traitlets.Int(60).tag(sync=True)
+    length = traitlets.Int(45).tag(sync=True)
     seed = traitlets.Int(0).tag(sync=True)
     beginning = traitlets.Unicode().tag(sync=True)
     story = traitlets.Unicode().tag(sync=True)
@@ -75,7 +75,7 @@ class StoryTeller(Explorer):
         tokenizer: Tokenizer | None = None,
         prompt: str = DEFAULT_PROMPT,
         temperature: float = 0.8,
-        length: int = 60,
+        length: int = 45,
         seed: int = 1,
     ) -> None:
         self._gpt, self._tokenizer = require_pair(model, tokenizer)
@@ -114,8 +114,8 @@ class StoryTeller(Explorer):
             for name, rank in list(zip(self.names, self.ranks, strict=True))[:3]
         )
         return (
-            f"{self.written} tokens written. At temperature {self.temperature:.1f} the likeliest "
-            f"candidates for the last one are {likeliest}."
+            f"Seed {self.seed}, temperature {self.temperature:.1f}, {self.written} tokens written. "
+            f"Likeliest candidates for the last one: {likeliest}."
         )
 
     def draw(self, figure: Any) -> None:

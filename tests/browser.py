@@ -1,0 +1,309 @@
+"""Helpers that open a notebook in a real JupyterLab in headless Chromium, with no network.
+
+Server, kernels and browser live in a network namespace of their own, in which there is nothing but
+the loopback (`unshare -n`). Where the system forbids that, the browser's requests to other hosts
+are blocked instead. `Lab.isolation` says which of the two it was.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+START_SECONDS = 90
+NAMESPACE = "network namespace with nothing but the loopback"
+ROUTES = "requests to other hosts blocked in the browser"
+
+
+def find_chromium() -> str | None:
+    """Return the path of a Chromium on this machine, or None."""
+    return next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+
+
+@dataclass
+class Lab:
+    """A running JupyterLab.
+
+    Attributes:
+        root: the folder that it shows; a copy, free to be changed.
+        url: where it listens.
+        token: what a visitor must show.
+        isolation: how the network is kept away.
+        chromium: the program to start as the browser.
+    """
+
+    root: Path
+    url: str
+    token: str
+    isolation: str
+    chromium: str
+
+
+@dataclass
+class Problems:
+    """What went wrong in a page: errors in the console, exceptions, requests to other hosts."""
+
+    found: list[str] = field(default_factory=list)
+
+    def watch(self, page: Any) -> None:
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.found.append(f"exception: {error}"))
+        page.on("request", lambda request: self._on_request(request.url))
+
+    def _on_console(self, message: Any) -> None:
+        if message.type == "error":
+            self.found.append(f"console: {message.text} ({message.location.get('url')})")
+
+    def _on_request(self, url: str) -> None:
+        if not is_local(url):
+            self.found.append(f"request to another host: {url}")
+
+
+def is_local(url: str) -> bool:
+    """Return whether a request for `url` stays on this machine."""
+    local = ("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:", "about:")
+    return url.startswith(local)
+
+
+@contextmanager
+def running_lab(root: Path) -> Iterator[Lab]:
+    """Start JupyterLab on `root` with the course's own settings, and stop it afterwards.
+
+    Raises:
+        RuntimeError: the server does not start; the message ends with what it wrote.
+    """
+    home = Path(tempfile.mkdtemp(prefix="lab-"))
+    token, port = secrets.token_hex(16), _free_port()
+    separate = _namespace_command()
+    command = [
+        *separate,
+        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={root}",
+    ]
+    log = home / "server.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=_environment(home),
+            cwd=root,
+            start_new_session=True,
+        )
+    try:
+        _wait_for_server(server, home / "runtime", log)
+        yield Lab(
+            root=root,
+            url=f"http://127.0.0.1:{port}",
+            token=token,
+            isolation=NAMESPACE if separate else ROUTES,
+            chromium=_chromium_command(home, server.pid, separate),
+        )
+    finally:
+        _stop(server)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def open_browser(lab: Lab) -> Iterator[Any]:
+    """Start Chromium, in the server's network namespace if it has one; yield Playwright's."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=lab.chromium, args=list(CHROMIUM_FLAGS), timeout=60_000
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def open_notebook(lab: Lab, browser: Any, path: str) -> Iterator[tuple[Any, Problems]]:
+    """Open the notebook `path` (relative to the root) in a fresh page; yield page and problems."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    if lab.isolation == ROUTES:
+        context.route(lambda url: not is_local(url), lambda route: route.abort())
+    page, problems = context.new_page(), Problems()
+    problems.watch(page)
+    workspace = secrets.token_hex(4)
+    page.goto(f"{lab.url}/lab/workspaces/{workspace}/tree/{path}?token={lab.token}", timeout=60_000)
+    page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=60_000)
+    _wait_until_idle(page, 60)
+    try:
+        yield page, problems
+    finally:
+        context.close()
+
+
+def run_all_cells(lab: Lab, page: Any, path: str, seconds: float) -> list[dict[str, Any]]:
+    """Run every cell through the Run menu, save, and return the cells from the saved file.
+
+    Raises:
+        AssertionError: a cell did not run, or raised, within `seconds`.
+    """
+    page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
+    page.locator(".lm-Menu-itemLabel", has_text="Run All Cells").first.click()
+    deadline = time.monotonic() + seconds
+    waiting: list[dict[str, Any]] = []
+    while time.monotonic() < deadline:
+        _wait_until_idle(page, deadline - time.monotonic())
+        page.keyboard.press("Control+s")
+        page.wait_for_timeout(500)
+        cells = json.loads((lab.root / path).read_text(encoding="utf-8"))["cells"]
+        code = [c for c in cells if c["cell_type"] == "code" and "".join(c["source"]).strip()]
+        waiting = [cell for cell in code if cell["execution_count"] is None]
+        if not waiting:
+            assert not _errors(code), f"{path}: cells raised {_errors(code)}"
+            return cells
+    raise AssertionError(f"{path}: {len(waiting)} cells had not run after {seconds:.0f} s")
+
+
+def scroll_to(page: Any, label: str) -> Any:
+    """Return the widget with the accessible name `label`, scrolled into view.
+
+    JupyterLab keeps only the cells near the window in the page, so the notebook is scrolled until
+    the widget turns up.
+    """
+    widget = page.locator(f'section.llm[aria-label="{label}"]').first
+    panel = page.locator(".jp-NotebookPanel:visible .jp-WindowedPanel-outer").first
+    panel.evaluate("node => { node.scrollTop = 0; }")
+    for _ in range(400):
+        if widget.count() and widget.is_visible():
+            widget.scroll_into_view_if_needed()
+            page.wait_for_timeout(300)
+            if widget.count() and widget.is_visible():
+                return widget
+        panel.evaluate("node => { node.scrollTop += 400; }")
+        page.wait_for_timeout(40)
+    raise AssertionError(f"no widget named {label!r} in the notebook")
+
+
+def _namespace_command() -> list[str]:
+    """Return what to put before a command to run it without a network; [] where forbidden."""
+    if not (shutil.which("unshare") and shutil.which("nsenter")):
+        return []
+    launcher = [sys.executable, str(Path(__file__).resolve())]
+    for flags in (["-n"], ["-r", "-n"]):
+        command = ["unshare", *flags, *launcher]
+        if subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
+            return command
+    return []
+
+
+def _chromium_command(home: Path, server_pid: int, separate: list[str]) -> str:
+    """Return a program that starts Chromium where the server is."""
+    chromium = find_chromium()
+    if not separate:
+        return str(chromium)
+    user = ["--user", "--preserve-credentials"] if "-r" in separate else []
+    enter = " ".join(["nsenter", "--target", str(server_pid), "--net", *user])
+    script = home / "chromium"
+    script.write_text(f'#!/bin/sh\nexec {enter} -- {chromium} "$@"\n')
+    script.chmod(0o755)
+    return str(script)
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Return the environment of the server: the course's settings, and nothing of the user's."""
+    own = {
+        "HOME": home,
+        "IPYTHONDIR": home / "ipython",
+        "JUPYTER_CONFIG_DIR": home / "config",
+        "JUPYTER_CONFIG_PATH": ROOT / ".jupyter",
+        "JUPYTER_DATA_DIR": home / "data",
+        "JUPYTER_RUNTIME_DIR": home / "runtime",
+        "LLM_CORE_PROGRESS": home / "progress.json",
+        "PYTHONPATH": ROOT,
+    }
+    return {**os.environ, **{name: str(value) for name, value in own.items()}}
+
+
+def _wait_for_server(server: subprocess.Popen, runtime: Path, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        if list(runtime.glob("jpserver-*.json")) and b"is running at" in log.read_bytes():
+            return
+        time.sleep(0.2)
+    written = log.read_text(errors="replace")[-2000:]
+    raise RuntimeError(f"JupyterLab did not start within {START_SECONDS} s:\n{written}")
+
+
+def _wait_until_idle(page: Any, seconds: float) -> None:
+    """Wait until every kernel has had nothing to do three times in a row."""
+    ask = "() => fetch('/api/kernels').then(r => r.json()).then(k => k.map(x => x.execution_state))"
+    quiet, deadline = 0, time.monotonic() + seconds
+    while quiet < 3:
+        assert time.monotonic() < deadline, "the kernel was still busy"
+        states = page.evaluate(ask)
+        quiet = quiet + 1 if states and set(states) == {"idle"} else 0
+        page.wait_for_timeout(250)
+
+
+def _errors(cells: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"{output['ename']}: {output['evalue']}"
+        for cell in cells
+        if "raises-exception" not in cell["metadata"].get("tags", [])
+        for output in cell["outputs"]
+        if output["output_type"] == "error"
+    ]
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def _stop(server: subprocess.Popen) -> None:
+    """Stop the server and its kernels, which share its session."""
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        if server.poll() is not None:
+            return
+        os.killpg(server.pid, how)
+        try:
+            server.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _raise_loopback() -> None:
+    """Switch the loopback on; in a new network namespace it is off."""
+    import fcntl
+    import struct
+
+    set_flags, up_and_running = 0x8914, 0x41
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, set_flags, struct.pack("16sh14x", b"lo", up_and_running))
+
+
+if __name__ == "__main__":  # run inside the namespace: loopback up, then become the command
+    _raise_loopback()
+    os.execvp(sys.argv[1], sys.argv[1:])
