@@ -6,13 +6,16 @@ A later chapter adds data to `llm_core/exercises/` and is tested here without a 
 import ast
 import copy
 import inspect
+import math
 import random
 import textwrap
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -143,6 +146,46 @@ def test_unspecific_wrong_answers_are_told_apart(exercise):
         verdict = judge(exercise, function)
         assert verdict.status is status, verdict
         assert "not close" not in repr(verdict).lower()
+
+
+STRANGE = (
+    None,
+    ...,
+    NotImplemented,
+    math.nan,
+    10**400,
+    "text",
+    b"bytes",
+    {1, 2},
+    {"a": torch.ones(1)},
+    (),
+    [],
+    [torch.ones(2), 1],
+    (torch.ones(2), torch.ones(2)),
+    (torch.ones(2),) * 4,
+    torch.tensor(1),
+    torch.empty(0),
+    torch.ones(2, 3, 4, 5, 6),
+    torch.ones(2, dtype=torch.complex64),
+    torch.ones(2, 2).to_sparse(),
+    torch.ones(2, device="meta"),
+    torch.ones(2, dtype=torch.bfloat16),
+    torch.max(torch.ones(2, 2), 0),
+    torch.nn.Linear(2, 2),
+    np.array([None, "a"]),
+    np.float32(1),
+    int,
+    threading.Lock(),
+)
+
+
+@each_exercise
+def test_no_result_whatever_breaks_the_check(exercise):
+    for value in STRANGE:
+        verdict = judge(exercise, lambda *args, value=value, **kwargs: value)
+        assert not verdict.passed
+        assert "0x" not in repr(verdict)
+        assert verdict._repr_html_().startswith("<div")
 
 
 @pytest.mark.parametrize("exercise", [e for e in EXERCISES if e.cases], ids=exercise_id)

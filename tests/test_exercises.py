@@ -255,7 +255,7 @@ def hands_in_an_unprintable(x, by):
         (added, "known mistake", "add the number"),
         (by_sorted, "different convention", "agreed not to"),
         (lambda x, by: -x * by[:, None], "broken property", "gave the sum -9.0"),
-        (lambda x, by: x * by[:, None] * math.nan, "broken property", "nan"),
+        (lambda x, by: x * by[:, None] * math.nan, "different value", "has NaN"),
         (lambda x, by: x * by[:, None] * 2, "different value", "is 4 where 2 was expected"),
         (lambda x, by: x * by[:, None] + 1, "different value", "[0, 0]"),
         (lambda x, by: x.flip(0) * by.flip(0)[:, None], "different value", "reverse order"),
@@ -624,6 +624,7 @@ def swallow_everything():
             pass
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no interval timers")
 @pytest.mark.parametrize("function", [loop_for_ever, swallow_everything, lambda: time.sleep(30)])
 def test_main_thread_is_interrupted_and_the_timer_given_back(function):
     seen = []
@@ -768,7 +769,26 @@ def test_differences(expected, got, same):
 
 def test_nan_is_named():
     found = differences(torch.ones(2, 2), torch.tensor([[1.0, 1.0], [math.nan, 1.0]]), 1e-5)
-    assert "has NaN (not a number) in 1 of 4 entries, first at [1, 0]" in found[0].sentence
+    assert "has NaN (not a number) in 1 of 4 entries, first at [1, 0]," in found[0].sentence
+    assert differences(torch.tensor(1.0), torch.tensor(math.nan), 0.1)[0].is_nan
+
+
+def test_an_answer_that_is_slow_on_every_case_is_stopped_once():
+    def slow(x, by):
+        time.sleep(0.3)
+        return x * by[:, None]
+
+    began = time.monotonic()
+    assert check("toy.scale_rows", slow).status is Status.DID_NOT_STOP
+    assert time.monotonic() - began < 2
+
+
+def test_quiz_without_the_notebook_packages_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "anywidget", None)
+    for name in ("llm_core.widgets.base", "llm_core.widgets.quiz"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(ModuleNotFoundError, match="course"):
+        quiz("toy.recap")
 
 
 def test_numbers_are_rounded_but_told_apart():

@@ -74,7 +74,8 @@ class Exercise:
         solution: the reasoning behind the solution, shown with its code after the hints.
         checked: what a pass has established, in one line.
         atol: the largest difference allowed between an answer and the reference.
-        time_limit: seconds after which an answer counts as one that does not stop.
+        time_limit: seconds for all cases together, and for each property, after which an answer
+            counts as one that does not stop.
     """
 
     id: str

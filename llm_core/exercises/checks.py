@@ -8,6 +8,7 @@ that sentence says more.
 import dis
 import inspect
 import os
+import time
 from collections.abc import Callable
 from functools import cached_property
 from types import CodeType
@@ -110,13 +111,15 @@ class Attempt:
     @cached_property
     def outcomes(self) -> list[Outcome]:
         """What the answer does on every case, up to the first that does not stop."""
-        return self.run(self.answer)
+        return self.run(self.exercise.time_limit)
 
-    def run(self, function: Function) -> list[Outcome]:
-        """Call `function` on every case, up to the first that does not stop."""
+    def run(self, seconds: float) -> list[Outcome]:
+        """Call the answer on every case, all within `seconds`; stop at the first that goes on."""
+        deadline = time.monotonic() + seconds
         outcomes = []
         for case in self.cases:
-            outcomes.append(call(function, case, self.exercise.time_limit))
+            left = max(deadline - time.monotonic(), 0.01)
+            outcomes.append(call(self.answer, case, left))
             if isinstance(outcomes[-1].error, TimeUpError):
                 break
         return outcomes
@@ -260,7 +263,7 @@ def _not_repeatable(attempt: Attempt) -> Verdict | None:
     """Report an answer that gives something else when it is called again with the same input."""
     if not attempt.compares:
         return None  # such an exercise may well be answered at random
-    again = attempt.run(attempt.answer)
+    again = attempt.run(2 * attempt.exercise.time_limit)  # a slow machine may be slower now
     if isinstance(again[-1].error, TimeUpError):
         return _time_up(attempt, again[-1].error, (("Case", attempt.cases[len(again) - 1].name),))
     for case, first, second in zip(attempt.cases, attempt.outcomes, again, strict=True):
@@ -276,6 +279,11 @@ def _not_repeatable(attempt: Attempt) -> Verdict | None:
                 Status.NOT_REPEATABLE, sentence, details, error=second.error or first.error
             )
     return None
+
+
+def _not_a_number(attempt: Attempt) -> Verdict | None:
+    """Report NaN where a number was expected; it would break every property as well."""
+    return _worst_difference(attempt, (Status.DIFFERENT_VALUE,), only_nan=True)
 
 
 def _broken_property(attempt: Attempt) -> Verdict | None:
@@ -300,6 +308,7 @@ _STEPS: tuple[Callable[[Attempt], Verdict | None], ...] = (
     _wrong_kind,
     _changed_inputs,
     _not_repeatable,
+    _not_a_number,
     _broken_property,
     _different_value,
 )
@@ -437,7 +446,9 @@ def _how_it_shows(attempt: Attempt) -> tuple[tuple[str, str], ...]:
     return ()
 
 
-def _worst_difference(attempt: Attempt, statuses: tuple[Status, ...]) -> Verdict | None:
+def _worst_difference(
+    attempt: Attempt, statuses: tuple[Status, ...], only_nan: bool = False
+) -> Verdict | None:
     """Report the most basic difference of these kinds, on the first case that has it."""
     if not attempt.compares:
         return None
@@ -445,7 +456,7 @@ def _worst_difference(attempt: Attempt, statuses: tuple[Status, ...]) -> Verdict
     triples = zip(attempt.cases, attempt.expected, attempt.outcomes, strict=True)
     for case, right, outcome in triples:
         for difference in _case_differences(attempt, case, right, outcome):
-            if difference.status in statuses:
+            if difference.status in statuses and (difference.is_nan or not only_nan):
                 found.append((statuses.index(difference.status), case, difference))
     if not found:
         return None

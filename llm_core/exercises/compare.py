@@ -22,11 +22,13 @@ class Difference:
         status: WRONG_TYPE, WRONG_SHAPE, WRONG_DTYPE or DIFFERENT_VALUE.
         sentence: the difference in words.
         details: (label, text) pairs with both sides.
+        is_nan: the result has NaN where a number was expected.
     """
 
     status: Status
     sentence: str
     details: tuple[tuple[str, str], ...] = ()
+    is_nan: bool = False
 
 
 AxisNames = dict[int, str]
@@ -338,14 +340,16 @@ def _wrong_value(
 def _has_nan(appeared: torch.Tensor, what: str) -> Difference:
     """Describe a result with NaN where a number was expected."""
     index = tuple(appeared.nonzero()[0].tolist())
-    where = f" first at {index_text(index)}" if index else ""
-    count = f"{int(appeared.sum())} of {appeared.numel()} entries"
+    where = "is NaN (not a number)"
+    if index:
+        count = f"{int(appeared.sum())} of {appeared.numel()} entries"
+        where = f"has NaN (not a number) in {count}, first at {index_text(index)},"
+    cause = "0/0, inf - inf, 0 * inf, or exp of a large number divided by itself"
     return Difference(
         Status.DIFFERENT_VALUE,
-        f"{_start(what)} has NaN (not a number) in {count},{where} where a number was expected."
-        if where
-        else f"{_start(what)} is NaN (not a number) where a number was expected.",
-        (("Usual cause", "0/0, inf - inf, 0 * inf, or exp of a large number divided by itself"),),
+        f"{_start(what)} {where} where a number was expected.",
+        (("Usual cause", cause),),
+        is_nan=True,
     )
 
 

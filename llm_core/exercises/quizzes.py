@@ -35,9 +35,15 @@ def quiz(id: str) -> Any:
 
     Raises:
         TypeError, ValueError: there is no such quiz.
+        ModuleNotFoundError: the packages for notebooks are not installed.
     """
     questions = find_quiz(id)
-    from llm_core.widgets.quiz import QuizWidget  # the checks work without widgets installed
+    try:  # here, because the checks work without widgets
+        from llm_core.widgets.quiz import QuizWidget
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"a quiz needs {error.name}: pip install 'llm_core[course]'", name=error.name
+        ) from error
 
     return QuizWidget(
         quiz_id=id,
