@@ -192,6 +192,8 @@ def test_dropout_only_while_training():
     torch.testing.assert_close(model(ids)[0], model(ids)[0])
     model.train()
     assert (model(ids)[0] - model(ids)[0]).abs().max() > 1e-2
+    zeros = (model.embed(some_ids(B=50)) == 0).float().mean().item()
+    assert zeros == pytest.approx(0.3, abs=0.05)
 
 
 def test_it_learns_a_sequence_by_heart():
