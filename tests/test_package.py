@@ -1,0 +1,81 @@
+"""The package as a whole: its public names, and which module may import which."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import llm_core
+from llm_core.files import ROOT
+
+ORDER = [
+    "files",
+    "validate",
+    "config",
+    "corpus",
+    "tokens",
+    "data",
+    "embeddings",
+    "positions",
+    "attention",
+    "block",
+    "model",
+    "loss",
+    "optim",
+    "training",
+    "sampling",
+    "pretrained",
+    "cli",
+]
+CORE = [path for path in (ROOT / "llm_core").rglob("*.py")]
+
+
+def module_of(path: Path) -> str:
+    """The concept that a file belongs to: its module, or the package that it is a part of."""
+    return path.relative_to(ROOT / "llm_core").parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> set[str]:
+    """The concepts of llm_core that a file imports at its top level."""
+    names = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module and node.module != "llm_core":
+            names.add(node.module)
+        elif isinstance(node, ast.ImportFrom) and node.module == "llm_core":
+            names.update(f"llm_core.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+    return {name.split(".")[1] for name in names if name.startswith("llm_core.")}
+
+
+def test_every_public_name_is_there():
+    assert [name for name in llm_core.__all__ if not hasattr(llm_core, name)] == []
+    assert sorted(llm_core.__all__) == sorted(set(llm_core.__all__))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'atention'"):
+        _ = llm_core.atention
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_only_downwards(path):
+    name = module_of(path)
+    if name not in ORDER:
+        return  # exercises, widgets and notebooks stand on top of the core and may use all of it
+    above = set(ORDER[ORDER.index(name) + 1 :]) | {"exercises", "widgets", "notebooks"}
+    assert not imports_of(path) & above
+
+
+def test_the_core_runs_without_the_packages_of_the_notebooks():
+    code = (
+        "import sys\n"
+        "for name in ('IPython', 'anywidget', 'ipywidgets', 'jupyterlab', 'matplotlib'):\n"
+        "    sys.modules[name] = None\n"
+        "import llm_core\n"
+        "print(llm_core.GPT.__name__)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout == "GPT\n", result.stderr
