@@ -29,7 +29,7 @@ ORDER = [
     "pretrained",
     "cli",
 ]
-CORE = [path for path in (ROOT / "llm_core").rglob("*.py")]
+CORE = sorted((ROOT / "llm_core").rglob("*.py"))
 
 
 def module_of(path: Path) -> str:
