@@ -11,9 +11,6 @@ TORCH_PIN := $(shell grep '^torch==' constraints.txt)
 # In a container one is often root, which JupyterLab wants said; it listens on this machine only.
 ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
-NBVAL := $(PYTEST) --dist loadfile --nbval --nbval-current-env \
-	--nbval-sanitize-with=tests/nbval_sanitize.cfg \
-	--nbval-cell-timeout=120 --nbval-kernel-startup-timeout=120
 
 .DEFAULT_GOAL := help
 .PHONY: help lab test lint format notebooks model update reset benchmarks pins clean
@@ -26,7 +23,7 @@ lab: .venv/course.stamp ## install what the notebooks need and open the course i
 
 test: .venv/dev.stamp lint ## install everything and run every test, as CI does
 	$(PYTEST) tests
-	$(NBVAL) chapters solutions
+	$(BIN)/python -m llm_core.notebooks nbval -n 2
 
 lint: .venv/dev.stamp ## check style and format
 	$(BIN)/ruff check .

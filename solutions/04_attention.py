@@ -1110,7 +1110,7 @@ def seconds_for(T):
 lengths = [256, 512, 1024, 2048, 4096]
 milliseconds = [1000 * seconds_for(T) for T in lengths]
 
-# %%
+# %% tags=["nbval-ignore-output"]
 figure, axis = plt.subplots(figsize=(5.5, 3.2))
 axis.loglog(lengths, milliseconds, "o-", label="measured")
 guide = [milliseconds[2] * (T / lengths[2]) ** 2 for T in lengths]
