@@ -516,8 +516,8 @@ figure, axis = plt.subplots(figsize=(4.6, 4.4))
 draw_weights(axis, causal_weights, "Nobody looks ahead")
 show_figure(
     figure,
-    "The same table with a causal mask: all entries above the diagonal are 0 and left blank, 'Mia' puts weight 1 "
-    "on itself, and 'the' spreads its weight over Mia, has and itself.",
+    "The same table with a causal mask: entries above the diagonal are 0 and left blank, 'Mia' "
+    "puts weight 1 on itself, and 'the' spreads its weight over Mia, has and itself.",
 )
 
 # %% [markdown]
