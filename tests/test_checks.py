@@ -228,6 +228,31 @@ def test_no_mutant_slips_through(exercise):
     assert killed >= 5
 
 
+def doubled(x: torch.Tensor) -> torch.Tensor:
+    return x * 2
+
+
+def test_the_mutants_find_inputs_that_are_too_weak():
+    """On zeros, `x * 3` passes for `x * 2`; the search must say so, and not for good inputs."""
+    weak = Exercise(
+        "toy.doubled",
+        "t",
+        doubled,
+        (Case("zeros", (torch.zeros(3),)),),
+        (),
+        (),
+        ("",) * 3,
+        "s",
+        "c",
+    )
+    good = replace(weak, cases=(Case("one to three", (torch.arange(3.0) + 1,)),))
+    mutants = [mutant for _, mutant in mutants_of(doubled, weak.id)]
+    slipped = [m for m in mutants if judge(weak, m).passed]
+    assert len(slipped) >= 3
+    assert all(differing_case(weak, m) == "zeros" for m in slipped)
+    assert not [m for m in mutants if judge(good, m).passed]
+
+
 def mutants_of(function: Callable, salt: str) -> Iterator[tuple[str, Callable]]:
     """Yield (description, function) for small changes to the source of `function`."""
     try:
@@ -377,6 +402,7 @@ def redrawn(value: Any, generator: torch.Generator) -> Any:
         order = torch.randperm(value.numel(), generator=generator)
         return value.flatten()[order].reshape(value.shape)  # same shape
     finite = torch.isfinite(value)
-    scale = min(float(value[finite].abs().max()) if bool(finite.any()) else 1.0, 3.0)
+    largest = float(value[finite].abs().max()) if bool(finite.any()) else 0.0
+    scale = min(largest, 3.0) or 1.0
     fresh = scale * torch.randn(value.shape, generator=generator, dtype=torch.float64)
     return torch.where(finite, fresh.to(value.dtype), value)

@@ -112,7 +112,9 @@ PAIR = Exercise(
     checked="c",
 )
 QUIZ = (
-    Question("One `plus` one?", (Option("2", "Yes, two.", right=True), Option("3", "One more."))),
+    Question(
+        "One `plus` one?", (Option("2", "Yes, two.", right=True), Option("3", "No. One more."))
+    ),
     Question("Is <b> escaped?", (Option("no", "It is."), Option("yes", "It is.", right=True))),
 )
 

@@ -17,7 +17,7 @@ sections 7 and 8 ask for.
 from typing import Any
 
 from llm_core.exercises import markup
-from llm_core.exercises.base import Question
+from llm_core.exercises.base import Option, Question
 from llm_core.exercises.record import remember_answer
 from llm_core.exercises.registry import find_quiz
 
@@ -62,7 +62,7 @@ def _question_html(i: int, question: Question) -> str:
     """Return one question with its options and, folded, what each of them is worth."""
     options = "".join(f"<li>{markup.paragraph_text(o.text)}</li>" for o in question.options)
     answers = "".join(
-        f"<li><b>{'Right' if o.right else 'Wrong'}.</b> {markup.paragraph_text(o.explanation)}</li>"
+        f"<li><b>{'Right' if o.right else 'Wrong'}.</b> {markup.paragraph_text(_reason(o))}</li>"
         for o in question.options
     )
     style = 'style="list-style-type: upper-alpha"'
@@ -76,6 +76,11 @@ def _question_html(i: int, question: Question) -> str:
 def _as_data(question: Question) -> dict[str, Any]:
     """Return a question as JSON for the browser."""
     options = [
-        {"text": o.text, "explanation": o.explanation, "right": o.right} for o in question.options
+        {"text": o.text, "explanation": _reason(o), "right": o.right} for o in question.options
     ]
     return {"text": question.text, "options": options}
+
+
+def _reason(option: Option) -> str:
+    """Return an explanation without the "Yes." or "No." in front, which the quiz itself says."""
+    return option.explanation.removeprefix("Yes. ").removeprefix("No. ")
