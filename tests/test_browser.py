@@ -8,7 +8,7 @@ and that nothing is written to the console as an error.
 import json
 import shutil
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,12 +72,16 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     for folder in ("chapters", "assets"):
         if (ROOT / folder).is_dir():
             shutil.copytree(ROOT / folder, root / folder)
-    cells = [nbformat.v4.new_code_cell(source) for source in SMALL_CELLS]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    small = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-    nbformat.write(small, root / "widgets.ipynb")
+    write_notebook(root / "widgets.ipynb", SMALL_CELLS)
+    write_notebook(root / "tomorrow.ipynb", SMALL_CELLS[:2])
     with running_lab(root) as running:
         yield running
+
+
+def write_notebook(path: Path, sources: Sequence[str]) -> None:
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
 
 
 @pytest.fixture(scope="module")
@@ -401,6 +405,21 @@ def test_every_widget_on_a_small_model(lab: Lab, browser: Any, record_property: 
         _report(record_property, "attention explorer, small model", lab, times)
     pictures = [o["data"] for c in cells for o in c["outputs"] if "image/png" in o.get("data", {})]
     assert len(pictures) == 2, "a saved notebook must show both explorers as pictures"
+
+
+@pytest.mark.timeout(120)
+def test_a_saved_explorer_still_moves_when_its_kernel_is_gone(lab: Lab, browser: Any) -> None:
+    path = "tomorrow.ipynb"
+    with _open_and_run(lab, browser, path) as (page, _):
+        run_all_cells(lab, page, path, 60)
+        scroll_to(page, ATTENTION)
+    with open_notebook(lab, browser, path) as (page, problems):
+        hand = _hand(page, ATTENTION)
+        hand.must_change(
+            "layer by keyboard", lambda: hand.press(hand.chosen("layer"), "ArrowRight")
+        )
+        hand.must_change("step by mouse", lambda: _step(hand, 1))
+        assert problems.found == []
 
 
 @pytest.mark.timeout(300)
