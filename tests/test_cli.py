@@ -141,7 +141,7 @@ def test_stories_come_with_their_floor(here, capsys):
     assert re.search(r"entropy floor +0\.2\d\d nats per token", out)
     card = (here / "alone" / "README.md").read_text()
     assert "entropy floor" in card
-    assert "--preset stories" in card
+    assert "python -m llm_core train --d-model 8" in card
     model, tokenizer = load_pretrained(here / "alone")
     stored = files.read_tensors(here / "alone" / "model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}

@@ -6,6 +6,7 @@ subcommand has a module of its own.
 
 import argparse
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after `python -m llm_core`; None takes them from `sys.argv`.
     """
     args = make_parser().parse_args(arguments)
+    args.command_line = shlex.join(sys.argv[1:] if arguments is None else arguments)
     if hasattr(sys.stdout, "reconfigure"):  # a terminal without é must not stop a sample
         sys.stdout.reconfigure(errors="replace")
     try:

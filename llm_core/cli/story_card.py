@@ -28,7 +28,7 @@ CARD = """\
 A small model that writes stories like `corpus.stories`. Chapters use it, so that the attention on
 screen is real attention. Made by this repository's own code; `make model` makes it again:
 
-    python -m llm_core train {command}
+    python -m llm_core {command}
 
 | Recipe | |
 |---|---|
@@ -117,7 +117,14 @@ def sample_stories(model: GPT, tokenizer: Tokenizer, n_samples: int, seed: int =
 
 
 def write_card(folder: Path, settings: Settings, command: str, best_step: int) -> StoryFigures:
-    """Measure the model saved in `folder` and write its card, `README.md`, beside it."""
+    """Measure the model saved in `folder` and write its card, `README.md`, beside it.
+
+    Args:
+        folder: where `save_pretrained` put the model.
+        settings: what it was trained with.
+        command: the words after `python -m llm_core` that train it again.
+        best_step: the step that its weights come from.
+    """
     model, tokenizer = load_pretrained(folder)
     figures = measure_storyteller(model, tokenizer)
     config, report = model.config, figures.report

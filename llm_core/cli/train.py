@@ -250,8 +250,7 @@ def _export(args: argparse.Namespace, trainer: Trainer, data: Data, settings: Se
     save_pretrained(folder, trainer.model, data.tokenizer, dtype=torch.float16)
     print(f"the model alone, in half precision: {folder}")
     if settings.is_stories:
-        command = f"--preset {args.preset or 'stories'} --export {folder}"
-        write_card(folder, settings, command, trainer.best.step)
+        write_card(folder, settings, args.command_line, trainer.best.step)
         print(f"its card, with figures measured on 200 samples: {folder / 'README.md'}")
 
 
