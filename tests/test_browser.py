@@ -323,7 +323,14 @@ def _point(node: Any, across: float, down: float, click: bool = False) -> None:
 def drive_story(hand: Hand, expected: Any) -> list[float]:
     """Work the story teller; `expected` is the same one in this process."""
     stops = hand.tab_stops()
-    assert stops == ["Beginning", "Temperature", "Length", "Seed", "Generate"]
+    assert stops == [
+        "Beginning",
+        "Temperature",
+        "Length",
+        "Seed",
+        "Generate",
+        "Tokens of the story",
+    ]
     assert hand.shielded()
     hand.settle()
     shares = expected.probabilities()
@@ -333,7 +340,10 @@ def drive_story(hand: Hand, expected: Any) -> list[float]:
     temperature, length = hand.control("slider", "Temperature"), hand.control("slider", "Length")
     seed, button = hand.control("spinbutton", "Seed"), hand.control("button", "Generate")
     beginning = hand.control("textbox", "Beginning")
+    chip = hand.widget.locator("[role=radio][tabindex='0']")
     for what, act in {
+        "token by keyboard": lambda: hand.press(chip, "ArrowLeft"),
+        "token by mouse": lambda: hand.widget.locator("[role=radio]").first.click(),
         "temperature by keyboard": lambda: hand.press(temperature, "ArrowRight"),
         "length by keyboard": lambda: hand.press(length, "Home"),
         "seed by keyboard": lambda: hand.press(seed, "ArrowUp"),

@@ -289,19 +289,40 @@ def test_its_story_is_the_one_that_generate_writes() -> None:
     written = generate(MODEL, ids, 12, temperature=1.3, stop_id=stop_id, generator=seed)
     expected = [id for id in written.tolist() if id != stop_id]
     assert widget.beginning + widget.story == TOKENIZER.decode(expected)
-    assert widget.written == len(written) - 2
+    assert widget.tokens == [TOKENIZER.token(id) for id in written.tolist()[2:]]
     assert not widget.running
 
 
-def test_its_probabilities_are_the_models_for_the_last_token() -> None:
+@pytest.mark.parametrize("place", [0, 5, 11])
+def test_its_probabilities_are_the_models_for_any_token(place: int) -> None:
     widget = teller(temperature=1.3)
-    ids = torch.tensor([widget._ids[:-1]])
+    widget._on_message(widget, {"kind": "look", "place": place}, [])
+    ids = torch.tensor([widget._ids[: 2 + place]])
     with torch.no_grad():
         expected = (MODEL(ids)[0][0, -1] / 1.3).softmax(-1)
     torch.testing.assert_close(widget.probabilities(), expected.sort(descending=True).values)
-    drawn = widget.names[widget.drawn]
-    assert drawn == TOKENIZER.token(widget._ids[-1])
-    assert len(widget.names) - 1 <= 8
+    assert widget.place == place
+    assert widget.names[widget.drawn] == widget.tokens[place]
+    assert len(widget.names) <= 9
+
+
+@pytest.mark.parametrize("place", [None, -1, 12, "0", 1.5, True])
+def test_a_place_outside_the_story_is_named(place: Any) -> None:
+    widget = teller()
+    before = widget.place
+    widget._on_message(widget, {"kind": "look", "place": place}, [])
+    assert widget.notice.startswith("place must")
+    assert widget.place == before
+
+
+def test_it_first_shows_where_temperature_has_most_say() -> None:
+    widget = teller()
+    entropies = []
+    for place in range(len(widget.tokens)):
+        logits = widget._next_logits(widget._ids[: 2 + place]).double()
+        near = [torch.special.entr((logits / t).softmax(-1)).sum() for t in (0.999, 1.001)]
+        entropies.append(float(near[1] - near[0]))
+    assert widget.place == int(np.argmax(entropies))
 
 
 def test_at_temperature_0_the_likeliest_takes_all() -> None:
@@ -315,11 +336,11 @@ def test_the_page_drives_it_one_token_at_a_time() -> None:
     widget = teller()
     settings = {"prompt": "Mia", "temperature": 0.5, "length": 6, "seed": 3}
     widget._on_message(widget, {"kind": "generate", **settings}, [])
-    assert (widget.beginning, widget.written, widget.running) == ("Mia", 1, True)
+    assert (widget.beginning, len(widget.tokens), widget.running) == ("Mia", 1, True)
     for _ in range(9):
         widget._on_message(widget, {"kind": "more"}, [])
     assert not widget.running
-    assert widget.written <= 6
+    assert len(widget.tokens) <= 6
     assert widget.beginning + widget.story == teller(**settings).generate()
 
 
@@ -332,7 +353,7 @@ def test_the_story_stops_where_the_model_ends_it() -> None:
         model.final_norm.bias.fill_(1)
         model.head.weight[stop_id] = 9
     widget = StoryTeller(model, TOKENIZER, "Tom had")
-    assert (widget.story, widget.written, widget.running) == ("", 1, False)
+    assert (widget.story, widget.tokens, widget.running) == ("", ["<|endoftext|>"], False)
 
 
 @pytest.mark.parametrize(

@@ -627,7 +627,8 @@ const kit = (() => {
 
   /**
    * The tokens of a text in a row, of which one is chosen: by click, or by arrow keys, Home and End.
-   * `update(labels, chosen, shares)` shades each token by its share and writes the share under it.
+   * `update(labels, chosen, shares, current)` shades each token up to the `current` one, usually the
+   * chosen one, by its share and writes the share under it; without `shares` it only marks `current`.
    */
   function tokenRow({ label, onpick, onhover = () => {} }) {
     const root = element("div", {
@@ -635,8 +636,9 @@ const kit = (() => {
       onpointerleave: () => onhover(null),
       onkeydown: (event) => {
         const last = chips.length - 1;
+        const at = chips.findIndex((chip) => chip.root === document.activeElement);
         const moves = {
-          ArrowRight: chosen + 1, ArrowDown: chosen + 1, ArrowLeft: chosen - 1, ArrowUp: chosen - 1, Home: 0, End: last,
+          ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: last,
         };
         if (!(event.key in moves) || last < 0) return;
         event.preventDefault();
@@ -646,7 +648,6 @@ const kit = (() => {
       },
     });
     let chips = [];
-    let chosen = 0;
     let shown = "";
 
     function build(labels) {
@@ -666,14 +667,13 @@ const kit = (() => {
         shown = labels.join("\n");
         build(labels);
       }
-      chosen = pick;
       chips.forEach((chip, i) => {
-        const visible = i <= current;
+        const visible = !shares || i <= current;
         chip.root.setAttribute("aria-checked", String(i === current));
         chip.root.tabIndex = i === pick ? 0 : -1;
-        chip.root.style.setProperty("--share", visible ? (0.55 * shares[i]).toFixed(3) : "0");
+        chip.root.style.setProperty("--share", shares && visible ? (0.55 * shares[i]).toFixed(3) : "0");
         chip.root.classList.toggle("llm-later", !visible);
-        chip.share.textContent = visible ? format(shares[i]) : "";
+        chip.share.textContent = shares && visible ? format(shares[i]) : "";
       });
     }
     return { root, update };

@@ -8,10 +8,10 @@ function probabilitiesAt(logits, temperature) {
 }
 
 /** The picture in words; `StoryTeller.describe` in Python says the same. */
-function describe({ seed, written, temperature, names, shares }) {
+function describe({ seed, temperature, tokens, place, names, shares }) {
   const likeliest = names.slice(0, 3).map((name, i) => `"${name}" (${kit.format(shares[i])})`).join(", ");
-  return `Seed ${seed}, temperature ${kit.format(temperature, 1)}, ${written} tokens written. `
-    + `Likeliest candidates for the last one: ${likeliest}.`;
+  return `Seed ${seed}, temperature ${kit.format(temperature, 1)}, ${tokens.length} tokens written. `
+    + `Likeliest candidates for token ${place + 1}, "${tokens[place]}": ${likeliest}.`;
 }
 
 function render({ model, el }) {
@@ -40,41 +40,48 @@ function render({ model, el }) {
   const button = kit.button("Generate", another, { main: true });
   const progress = kit.element("span", { class: "llm-progress" });
   const beginning = kit.element("b");
-  const story = kit.element("span");
-  const page = kit.element("p", { class: "llm-story", "aria-label": "Story" }, beginning, story);
+  const story = kit.tokenRow({ label: "Tokens of the story", onpick: (place) => model.send({ kind: "look", place }) });
+  const page = kit.element("div", { class: "llm-story" }, beginning, story.root);
+  const heading = kit.element("p", { class: "llm-heading" });
   const bars = kit.bars();
 
   view.add(
     kit.row(prompt),
     kit.row(temperature, length, seed, button, progress),
     kit.columns(
-      kit.panel("The story", "Generate takes the next seed. A slider draws again with the same seed.", page),
-      kit.panel("Candidates for its last token", "Bold: the one that was drawn. Move the temperature and watch.", bars),
+      kit.panel("The story", "Generate takes the next seed; a slider draws again with the same seed. Choose a token to see what else could have stood there.", page),
+      kit.element(
+        "div", { class: "llm-panel" }, heading,
+        kit.element("p", { class: "llm-hint" }, "Bold: the one that was drawn. Move the temperature and watch the bars."),
+        bars.root,
+      ),
     ),
   );
 
   // Each answer to this question is one token, so the page and the kernel stay free in between.
-  view.on("written", () => {
-    if (model.get("running") && model.get("written") > 0) model.send({ kind: "more" });
+  view.on("tokens", () => {
+    if (model.get("running") && model.get("tokens").length > 0) model.send({ kind: "more" });
   });
-  view.on(["story", "beginning", "written", "running", "arrays", "names", "drawn", "temperature"], view.redraw);
+  view.on(["beginning", "tokens", "place", "running", "arrays", "names", "drawn", "temperature"], view.redraw);
   view.redraw();
 
   function draw(colours) {
     const running = model.get("running");
     beginning.textContent = model.get("beginning");
-    story.textContent = model.get("story");
+    const [tokens, place] = [model.get("tokens"), model.get("place")];
+    story.update(tokens, place);
     page.setAttribute("aria-busy", String(running));
-    progress.textContent = running ? `writing … ${model.get("written")} of ${model.get("length")}` : "";
+    progress.textContent = running ? `writing … ${tokens.length} of ${model.get("length")}` : "";
 
     const names = model.get("names");
     const packed = model.get("arrays").logits;
-    if (!packed || !names.length) return;
+    if (!packed || !names.length || place >= tokens.length) return;
+    heading.textContent = `Candidates for token ${place + 1}, "${tokens[place]}"`;
     const all = probabilitiesAt(kit.array(packed).data, model.get("temperature"));
     const shares = model.get("ranks").map((rank) => all[rank]);
     bars.draw(colours, { labels: names, values: shares, selected: model.get("drawn") });
     const words = describe({
-      seed: model.get("seed"), written: model.get("written"), temperature: model.get("temperature"), names, shares,
+      seed: model.get("seed"), temperature: model.get("temperature"), tokens, place, names, shares,
     });
     bars.describe(`Bars. ${words}`);
     view.root.dataset.row = JSON.stringify(shares);

@@ -26,9 +26,11 @@ LONGEST = 120
 class StoryTeller(Explorer):
     """Type a beginning and let the model go on, one token at a time.
 
-    Under the story stand the likeliest candidates for its last token, with their probabilities.
-    They follow the temperature slider at once: the browser itself divides the logits by the
-    temperature and takes the softmax. A new story is drawn when the slider is let go.
+    Beside the story stand the likeliest candidates for one of its tokens, with their
+    probabilities: for the last one while it grows, then for the one on which temperature has most
+    say, and for any other that is chosen. They follow the temperature slider at once: the browser
+    itself divides the logits by the temperature and takes the softmax. A new story is drawn when
+    the slider is let go.
 
     Args:
         model: a GPT; None takes the small model that comes with the course.
@@ -41,9 +43,10 @@ class StoryTeller(Explorer):
     Attributes:
         beginning: the prompt as the model reads it.
         story: what the model has added so far.
-        written: number of tokens added so far.
+        tokens: what it has added, token by token in printable form.
         running: whether more tokens are on their way.
-        names: candidates for the last token, the likeliest first, and last the one drawn if it is
+        place: which of `tokens` the candidates are for, counted from 0.
+        names: candidates for that token, the likeliest first, and last the one drawn if it is
             not among the likeliest.
         ranks: where each candidate stands in the logits, which are sorted from the largest down.
         drawn: index in `names` of the token that was drawn.
@@ -63,7 +66,8 @@ class StoryTeller(Explorer):
     seed = traitlets.Int(0).tag(sync=True)
     beginning = traitlets.Unicode().tag(sync=True)
     story = traitlets.Unicode().tag(sync=True)
-    written = traitlets.Int(0).tag(sync=True)
+    tokens = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    place = traitlets.Int(0).tag(sync=True)
     running = traitlets.Bool(False).tag(sync=True)
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     ranks = traitlets.List(traitlets.Int()).tag(sync=True)
@@ -83,6 +87,7 @@ class StoryTeller(Explorer):
         self._stop_id = self._tokenizer.special_tokens.get(STORY_END)
         self._ids: list[int] = []
         self._prompt_length = 0
+        self._say: list[float] = []
         self._stream: Iterator[int] = iter(())
         super().__init__(prompt=prompt, temperature=float(temperature), length=length, seed=seed)
         self.on_msg(self._on_message)
@@ -100,7 +105,7 @@ class StoryTeller(Explorer):
         return self.beginning + self.story
 
     def probabilities(self) -> torch.Tensor:
-        """Return the probability of every token at the last draw, the largest first: (V,)."""
+        """Return the probability of every token at `place`, the largest first: (V,)."""
         logits = torch.frombuffer(bytearray(self.arrays["logits"]["data"]), dtype=torch.float32)
         if self.temperature == 0:
             return torch.nn.functional.one_hot(torch.tensor(0), len(logits)).float()
@@ -114,17 +119,18 @@ class StoryTeller(Explorer):
             for name, rank in list(zip(self.names, self.ranks, strict=True))[:3]
         )
         return (
-            f"Seed {self.seed}, temperature {self.temperature:.1f}, {self.written} tokens written. "
-            f"Likeliest candidates for the last one: {likeliest}."
+            f"Seed {self.seed}, temperature {self.temperature:.1f}, {len(self.tokens)} tokens "
+            f"written. Likeliest candidates for token {self.place + 1}, "
+            f'"{self.tokens[self.place]}": {likeliest}.'
         )
 
     def draw(self, figure: Any) -> None:
-        """Draw the story as text beside the bars of the last draw."""
+        """Draw the story as text beside the bars of one draw."""
         left, right = figure.subplots(1, 2, width_ratios=(1.3, 1))
         left.axis("off")
         text = _wrapped(self.beginning + self.story, 54)
         left.text(0, 1, text, va="top", fontsize=9, transform=left.transAxes)
-        left.set_title("A story by the model", fontsize=10, loc="left")
+        left.set_title("A story by the model", fontsize=9, loc="left")
         shares = [float(self.probabilities()[rank]) for rank in self.ranks]
         colours = ["#b8520a" if i == self.drawn else "#1f6fc4" for i in range(len(shares))]
         bars = right.barh(range(len(shares)), shares, color=colours)
@@ -132,10 +138,11 @@ class StoryTeller(Explorer):
         right.set_yticks(range(len(shares)), [n.replace("$", r"\$") for n in self.names])
         right.invert_yaxis()
         right.set_xlim(0, 1.15)
-        right.set_title(f"Its last token, temperature {self.temperature:.1f}", fontsize=10)
+        drawn = self.tokens[self.place].replace("$", r"\$")
+        right.set_title(f'Candidates for "{drawn}", temperature {self.temperature:.1f}', fontsize=9)
 
     def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        """Answer the page: begin a story with the settings that it sends, or go on with it."""
+        """Answer the page: begin a story with its settings, go on, or look at a token."""
         kind = content.get("kind") if isinstance(content, dict) else None
         try:
             if kind == "generate":
@@ -144,6 +151,8 @@ class StoryTeller(Explorer):
                 self._write_token()
             elif kind == "more" and self.running:
                 self._write_token()
+            elif kind == "look" and not self.running:
+                self._look_at(content.get("place"))
         except (TypeError, ValueError, IndexError) as error:
             self.running = False
             self.notice = f"{error}."
@@ -168,42 +177,65 @@ class StoryTeller(Explorer):
             stop_id=self._stop_id,
             generator=torch.Generator().manual_seed(self.seed),
         )
-        self._ids, self._prompt_length = ids, len(ids)
+        self._ids, self._prompt_length, self._say = ids, len(ids), []
         with self.hold_sync():
             self.notice = unknown_words(self._tokenizer, self.prompt)
             self.beginning = self._tokenizer.decode(ids)
-            self.story, self.written, self.running = "", 0, True
+            self.story, self.tokens, self.place, self.running = "", [], 0, True
 
     def _write_token(self) -> None:
-        """Add one token to the story, with the candidates that it was drawn from."""
-        logits = self._next_logits()  # (V,)
+        """Add one token to the story; when finished, look where temperature has most say."""
+        logits = self._next_logits(self._ids)  # (V,)
+        self._say.append(_say_of_temperature(logits))
         new_id = next(self._stream)
         self._ids.append(new_id)
-        written = len(self._ids) - self._prompt_length
         ended = new_id == self._stop_id
         text = self._tokenizer.decode(self._ids[:-1] if ended else self._ids)
         with self.hold_sync():
-            self._show_candidates(logits, new_id)
             self.story = text.removeprefix(self.beginning)
-            self.written, self.running = written, not ended and written < self.length
+            self.tokens = [*self.tokens, self._tokenizer.token(new_id)]
+            self.running = not ended and len(self.tokens) < self.length
+            if self.running:
+                self._show_candidates(len(self.tokens) - 1, logits)
+            else:
+                self._look_at(self._say.index(max(self._say)))
+
+    def _look_at(self, place: Any) -> None:
+        """Show the candidates for the token at `place`."""
+        if isinstance(place, bool) or not isinstance(place, int):
+            raise TypeError(f"place must be a whole number, not {place!r}")
+        require_range("place", place, 0, len(self.tokens) - 1)
+        self._show_candidates(place, self._next_logits(self._ids[: self._prompt_length + place]))
 
     @torch.no_grad()
-    def _next_logits(self) -> torch.Tensor:
-        """Return the logits (V,) for the token that comes after all so far."""
-        seen = self._ids[-self._gpt.config.context_length :]
+    def _next_logits(self, ids: list[int]) -> torch.Tensor:
+        """Return the logits (V,) for the token that comes after `ids`."""
+        seen = ids[-self._gpt.config.context_length :]
+        device = next(self._gpt.parameters()).device
         with evaluation_mode(self._gpt):
-            device = next(self._gpt.parameters()).device
             return self._gpt(torch.tensor([seen], device=device))[0][0, -1].float().cpu()
 
-    def _show_candidates(self, logits: torch.Tensor, drawn_id: int) -> None:
+    def _show_candidates(self, place: int, logits: torch.Tensor) -> None:
+        """Sort the candidates for the token at `place` and send them to the page."""
         ordered, ids = logits.sort(descending=True, stable=True)  # (V,), (V,)
-        rank = int((ids == drawn_id).nonzero())
+        rank = int((ids == self._ids[self._prompt_length + place]).nonzero())
         ranks = list(range(min(CANDIDATES, len(ids))))
         if rank not in ranks:
             ranks.append(rank)
-        self.names = [self._tokenizer.token(int(ids[r])) for r in ranks]
-        self.ranks, self.drawn = ranks, ranks.index(rank)
-        self.arrays = {"logits": pack(ordered)}
+        with self.hold_sync():
+            self.names = [self._tokenizer.token(int(ids[r])) for r in ranks]
+            self.ranks, self.drawn, self.place = ranks, ranks.index(rank), place
+            self.arrays = {"logits": pack(ordered)}
+
+
+def _say_of_temperature(logits: torch.Tensor) -> float:
+    """Return how fast the entropy of softmax(logits / temperature) grows with it, at 1.
+
+    That derivative is the variance of ln p under p: 0 for a sure token and for an even choice.
+    """
+    log_p = logits.log_softmax(-1)
+    p = log_p.exp()
+    return float((p * (log_p - (p * log_p).sum()).square()).sum())
 
 
 def _require_settings(prompt: Any, temperature: Any, length: Any, seed: Any) -> None:
