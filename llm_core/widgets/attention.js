@@ -8,6 +8,7 @@ const STEPS = [
   { name: "5 Mix values", map: "Output: weighted values", shows: "the weighted values", row: "weight" },
 ];
 const CHANNELS_SHOWN = 3;
+const MANY_TOKENS = 24; // from here on each picture takes the whole width
 
 /** The numbers of one head, each step made from the one before. */
 function headOf(arrays, layer, head) {
@@ -85,6 +86,10 @@ function render({ model, el }) {
   const mapHeading = kit.element("p", { class: "llm-heading" });
   const reading = kit.element("p", { class: "llm-reading" });
   const numbersHeading = kit.element("p", { class: "llm-heading" });
+  const panels = kit.columns(
+    kit.element("div", { class: "llm-panel" }, mapHeading, map.root, reading),
+    kit.panel("Who looks at whom", null, lines),
+  );
 
   view.add(
     kit.row(text),
@@ -94,10 +99,7 @@ function render({ model, el }) {
     kit.element("p", { class: "llm-hint" }, "Query token: click one, or move with the arrow keys. The number under a token is how much the query looks at it."),
     chips,
     view.summary,
-    kit.columns(
-      kit.element("div", { class: "llm-panel" }, mapHeading, map.root, reading),
-      kit.panel("Who looks at whom", null, lines),
-    ),
+    panels,
     numbersHeading,
     numbers,
   );
@@ -128,6 +130,7 @@ function render({ model, el }) {
     const query = Math.min(hovered[0] ?? pinned, head.T - 1);
     const row = rowOf(head, query);
 
+    panels.classList.toggle("llm-stacked", tokens.length > MANY_TOKENS);
     chips.update(tokens, pinned, row.weights, query);
     drawMap(colours, tokens, head, stepNow, query);
     lines.draw(colours, {
@@ -147,11 +150,11 @@ function render({ model, el }) {
     const options = [
       { values: head.raw },
       { values: head.scaled },
-      { values: head.scaled, hidden: future },
+      { values: head.scaled, hidden: future, range: head.scaled.filter((_, n) => n % head.T <= n / head.T) },
       { values: head.weights, hidden: future, low: 0, high: 1 },
       { values: stepNow === 4 ? mix(head) : null },
     ][stepNow];
-    const [low, high] = options.values && options.low === undefined ? ends(options.values) : [0, 1];
+    const [low, high] = ends(options.range ?? options.values);
     const columns = stepNow === 4 ? Array.from({ length: head.D }, (_, d) => String(d)) : tokens;
     mapHeading.textContent = STEPS[stepNow].map;
     map.draw(colours, {

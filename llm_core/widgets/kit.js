@@ -351,7 +351,7 @@ const kit = (() => {
     context.clip();
     context.strokeStyle = ink;
     context.lineWidth = 1;
-    context.globalAlpha = 0.45;
+    context.globalAlpha = 0.4;
     context.beginPath();
     for (let start = -height; start < width; start += 6) {
       context.moveTo(x + start, y + height);
@@ -450,7 +450,7 @@ const kit = (() => {
           for (let j = 0; j < columns.length; j += 1) {
             const [x, y] = [left + j * width, top + i * cell];
             if (hidden(i, j)) {
-              context.fillStyle = colours.soft;
+              context.fillStyle = colours.track;
               context.fillRect(x, y, width - gap, cell - gap);
               continue;
             }
