@@ -147,13 +147,13 @@ def generate(
     rows = ids if ids.dim() == 2 else ids.unsqueeze(0)  # (B, T)
     finished = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
     for _ in range(max_new_tokens):
-        new = choose.next_ids(rows)
-        if stop_id is not None:
-            new = new.masked_fill(finished, stop_id)
-            finished |= new == stop_id
+        new = torch.full((len(rows),), stop_id or 0, device=rows.device)  # (B,)
+        new[~finished] = choose.next_ids(rows[~finished])  # finished rows cost nothing more
         rows = torch.cat([rows, new.unsqueeze(1).to(rows.dtype)], dim=1)  # (B, T + 1)
-        if stop_id is not None and finished.all():
-            break
+        if stop_id is not None:
+            finished |= new == stop_id
+            if finished.all():
+                break
     return rows if ids.dim() == 2 else rows[0]
 
 
