@@ -37,7 +37,7 @@ notebooks: .venv/dev.stamp ## make the notebooks from solutions/*.py; CHAPTER=04
 	$(BIN)/python -m llm_core.notebooks build $(if $(CHAPTER),--chapter $(CHAPTER))
 
 model: .venv/course.stamp ## train the model in assets/ again
-	$(BIN)/python -m llm_core train --preset storyteller
+	$(BIN)/python -m llm_core train --preset storyteller --export assets/stories_model
 
 update: .venv/course.stamp ## bring the newest release; your answers are kept
 	$(BIN)/python -m llm_core update
