@@ -107,7 +107,7 @@ STORIES = Settings(
 RECIPES: dict[str, Settings] = {
     "stories": STORIES,
     "text": Settings(),
-    "storyteller": replace(STORIES, n_stories=50_000, steps=3000),
+    "storyteller": replace(STORIES, n_stories=50_000, d_model=128, batch_size=32, steps=6000),
 }
 """Defaults by name: for the stories, for any other text, and for the model in `assets/`."""
 

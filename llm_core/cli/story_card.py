@@ -38,7 +38,7 @@ screen is real attention. Made by this repository's own code; `make model` makes
 {positions} positions, LayerNorm, GELU, tied weights: {parameters:,} parameters |
 | training | {steps} steps of {batch_size} windows, AdamW, highest learning rate {lr}, \
 warm-up and cosine; best at step {best_step} |
-| seed | {seed} |
+| seed, device | {seed}, {device}; another device rounds differently, and its figures differ a little |
 | file | `model.safetensors`, {n_bytes:,} bytes, float16; float32 when loaded |
 
 | Measured on the file as it is | |
@@ -116,7 +116,9 @@ def sample_stories(model: GPT, tokenizer: Tokenizer, n_samples: int, seed: int =
     return "".join(story + STORY_START for story in told)
 
 
-def write_card(folder: Path, settings: Settings, command: str, best_step: int) -> StoryFigures:
+def write_card(
+    folder: Path, settings: Settings, command: str, best_step: int, device: str
+) -> StoryFigures:
     """Measure the model saved in `folder` and write its card, `README.md`, beside it.
 
     Args:
@@ -124,6 +126,7 @@ def write_card(folder: Path, settings: Settings, command: str, best_step: int) -
         settings: what it was trained with.
         command: the words after `python -m llm_core` that train it again.
         best_step: the step that its weights come from.
+        device: what it was trained on, "cuda", "mps" or "cpu".
     """
     model, tokenizer = load_pretrained(folder)
     figures = measure_storyteller(model, tokenizer)
@@ -143,6 +146,7 @@ def write_card(folder: Path, settings: Settings, command: str, best_step: int) -
         batch_size=settings.batch_size,
         lr=settings.lr,
         best_step=best_step,
+        device=device,
         n_bytes=(folder / MODEL_FILE).stat().st_size,
         n_val=N_VAL_STORIES,
         loss=figures.loss,

@@ -250,7 +250,8 @@ def _export(args: argparse.Namespace, trainer: Trainer, data: Data, settings: Se
     save_pretrained(folder, trainer.model, data.tokenizer, dtype=torch.float16)
     print(f"the model alone, in half precision: {folder}")
     if settings.is_stories:
-        write_card(folder, settings, args.command_line, trainer.best.step)
+        device = next(trainer.model.parameters()).device.type
+        write_card(folder, settings, args.command_line, trainer.best.step, device)
         print(f"its card, with figures measured on 200 samples: {folder / 'README.md'}")
 
 
