@@ -38,7 +38,7 @@ screen is real attention. Made by this repository's own code; `make model` makes
 {positions} positions, LayerNorm, GELU, tied weights: {parameters:,} parameters |
 | training | {steps} steps of {batch_size} windows, AdamW, highest learning rate {lr}, \
 warm-up and cosine; best at step {best_step} |
-| seed, device | {seed}, {device}; another device rounds differently, and its figures differ a little |
+| seed, device | {seed}, {device}; on another device rounding differs, and figures a little too |
 | file | `model.safetensors`, {n_bytes:,} bytes, float16; float32 when loaded |
 
 | Measured on the file as it is | |
