@@ -105,6 +105,7 @@ const kit = (() => {
 
     let frame = 0;
     let moved = 0;
+    let draws = 0;
     const cleanups = [];
 
     function run() {
@@ -115,7 +116,8 @@ const kit = (() => {
       performance.measure("llm:draw", { start, end });
       if (moved) performance.measure("llm:redraw", { start: moved, end });
       moved = 0;
-      root.dataset.draws = Number(root.dataset.draws || 0) + 1;
+      draws += 1;
+      if (draws % 500 === 0) ["llm:draw", "llm:redraw"].forEach((name) => performance.clearMeasures(name));
     }
     const redraw = () => {
       if (!frame && draw) frame = requestAnimationFrame(run);
