@@ -810,20 +810,33 @@ model, tokenizer = load_pretrained("stories")
 print(f"{model.config.n_layers} layers with {model.config.n_heads} heads each")
 
 # %% [markdown]
+# Here is a story in its style. Its last sentence cannot be guessed: to write *Sam* and *yellow*,
+# the model must look them up.
+
+# %%
+story = (
+    "Once there was a queen called Zoe. She had a friend, a man called Sam. "
+    "Zoe found a yellow rope. Zoe gave the yellow rope to Sam. "
+    "Who has the rope now? Sam has the yellow rope."
+)
+
+# %% [markdown]
 # ### Move through it
 #
-# The explorer below shows the weights of one head, as a table and as lines. **Things to try:**
+# The explorer below shows the weights of one head, as a table and as lines. A token's row says what
+# it looks at while the model predicts the token **after** it. **Things to try:**
 #
-# 1. Go through the layers and heads. Which head looks mostly at the token just before?
-# 2. Choose a token with the arrow keys. Find a head in which a name looks at an earlier mention.
+# 1. Choose the last *the* with the arrow keys; *yellow* comes next. Go through the layers and
+#    heads. Which one looks at an earlier *yellow*?
+# 2. Choose the question mark; *Sam* comes next. Which head looks for a name?
 # 3. Walk through the steps *scores → scale → mask → softmax → weighted values* and watch one row of
 #    numbers change.
-# 4. Type a story of your own, with words that the model knows.
+# 4. Change the story: another colour, another name, or nobody gives anything away.
 
 # %% tags=["nbval-ignore-output"]
 from llm_core.widgets.attention import AttentionExplorer
 
-AttentionExplorer(model, tokenizer)
+AttentionExplorer(model, tokenizer, text=story)
 
 # %% [markdown]
 # Any model of the course can be looked at: pass yours in place of `model`, with its tokenizer.
@@ -831,62 +844,82 @@ AttentionExplorer(model, tokenizer)
 # %% [markdown]
 # ### All heads at a glance
 #
-# What to look for: a bright line just below the diagonal is a head that looks one token back. A
-# bright column is a token that everybody looks at. Scattered bright spots are look-ups by content.
+# What to look for: most of each table is dark and even. There the head found nothing to look for and
+# spread its weight thinly. A bright spot is a look-up: at this token, nearly all weight goes to one
+# other token.
 
 # %%
-from llm_core.corpus import stories
-
-story = stories(1, seed=7)[0]
-ids = torch.tensor([tokenizer.encode(story)])[:, :40]
+ids = torch.tensor([tokenizer.encode(story)])
 _, _, layers = model(ids, return_weights=True)  # for each layer (B, H, T, T)
 
 # %%
 config = model.config
-figure, axes = plt.subplots(
-    config.n_layers, config.n_heads, figsize=(9, 2.3 * config.n_layers), squeeze=False
-)
+figure, axes = plt.subplots(config.n_layers, config.n_heads, figsize=(9, 7.2))
 for layer, weights in enumerate(layers):
     for head in range(config.n_heads):
         axes[layer, head].imshow(weights[0, head].detach(), cmap="cividis", vmin=0, vmax=1)
-        axes[layer, head].set(title=f"layer {layer + 1}, head {head + 1}", xticks=[], yticks=[])
+        axes[layer, head].set_title(f"layer {layer + 1}, head {head + 1}", fontsize=10)
+        axes[layer, head].set(xticks=[], yticks=[])
+        axes[layer, head].grid(False)
 show_figure(
     figure,
-    "A grid of attention tables, one for each head of each layer. Some show a line below the "
-    "diagonal, some bright columns, some scattered spots.",
+    "A grid of attention tables, one for each head of each layer: scattered bright spots, at other "
+    "places in each table, on a dark and even ground.",
 )
 
 # %% [markdown]
-# ### Measured: who looks one token back?
+# ### Measured: who looks up the answer?
 #
-# A picture of one text can mislead. So we take 20 stories, and for each head the mean weight that a
-# token gives to its predecessor. If a head paid no heed to position, this would be well below 0.1.
+# One picture can mislead. So we read 60 other stories and collect the places where the next token
+# is a colour that the story has named before. How much weight does each head put on those earlier
+# mentions? The same for names.
 
 
 # %%
-def weight_on_previous(weights):
-    """Mean weight on the token just before, for each head. weights: (B, H, T, T)."""
-    return weights.diagonal(offset=-1, dim1=-2, dim2=-1).mean(dim=(0, -1))  # (H,)
+def weight_on_earlier(words):
+    """Mean weight of each head on earlier mentions of the next token, if that is in `words`."""
+    found = []
+    for text in stories(60, seed=8):
+        told = [tokenizer.token(i) for i in tokenizer.encode(text)]
+        _, _, layers = model(torch.tensor([tokenizer.encode(text)]), return_weights=True)
+        weights = torch.cat(layers).detach()  # (n_layers, H, T, T)
+        for t, next_token in enumerate(told[1:]):
+            earlier = [s for s in range(t + 1) if told[s] == next_token]
+            if next_token in words and earlier:
+                found.append(weights[:, :, t, earlier].sum(dim=-1))  # (n_layers, H)
+    return torch.stack(found).mean(dim=0).flatten()  # (n_layers * H,)
 
-
-texts = torch.tensor([tokenizer.encode(text)[:24] for text in stories(20, seed=8)])  # (B, T)
-_, _, layers = model(texts, return_weights=True)
-shares = torch.stack([weight_on_previous(weights) for weights in layers]).detach()
 
 # %%
-figure, axis = plt.subplots(figsize=(7, 3))
-names = [
-    f"{layer + 1}.{head + 1}" for layer in range(len(shares)) for head in range(len(shares[0]))
+from llm_core.corpus import stories
+
+on_colours = weight_on_earlier({"red", "blue", "green", "yellow"})
+on_names = weight_on_earlier({"Tom", "Ben", "Max", "Sam", "Anna", "Mia", "Lily", "Zoe"})
+
+# %%
+figure, axis = plt.subplots(figsize=(8, 3))
+place = torch.arange(len(on_colours))
+axis.bar(place - 0.2, on_colours, width=0.4, label="next token is a colour")
+axis.bar(place + 0.2, on_names, width=0.4, hatch="//", label="next token is a name")
+heads = [
+    (layer + 1, head + 1) for layer in range(config.n_layers) for head in range(config.n_heads)
 ]
-axis.bar(names, shares.flatten())
-axis.set(xlabel="layer.head", ylabel="mean weight", ylim=(0, 1), title="Weight on the token before")
+axis.set_xticks(place, [f"{layer}.{head}" for layer, head in heads])
+axis.set(xlabel="layer.head", ylabel="weight on earlier mentions", ylim=(0, 1))
+axis.legend()
 show_figure(
-    figure, "Bar chart over all heads: in one or two the previous token gets most of the weight."
+    figure,
+    "Bars for each head. One head of the first layer puts most of its weight on the earlier "
+    "mention of a colour, another on that of a name; all the others put little there.",
 )
 
+# %%
+print("A head that looks up colours, weight above 0.7:", bool(on_colours.max() > 0.7))
+print("Another head that looks up names:", bool(on_names.argmax() != on_colours.argmax()))
+
 # %% [markdown]
-# Nobody told a head to look one token back. Training found that useful: to know what comes after
-# *the red*, one must know that the token before is *red*. Chapter 13 takes such heads apart.
+# Nobody told one head to look up colours and another to look up names. Training found that useful.
+# This is the picture of section 1, *She* looking for *Mia*, in a model that nobody wrote by hand.
 
 # %% [markdown]
 # ## 9. Attention sees a bag, not a row
