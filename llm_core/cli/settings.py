@@ -94,20 +94,12 @@ class Settings:
 
 
 STORIES = Settings(
-    tokenizer="word",
-    context_length=100,
-    d_model=96,
-    n_layers=3,
-    dropout=0.0,
-    positions="rotary",
-    batch_size=24,
-    lr=3e-3,
-    steps=1500,
+    tokenizer="word", context_length=100, n_layers=3, dropout=0.0, batch_size=24, steps=1500
 )
 RECIPES: dict[str, Settings] = {
     "stories": STORIES,
     "text": Settings(),
-    "storyteller": replace(STORIES, n_stories=50_000, d_model=128, batch_size=32, steps=6000),
+    "storyteller": replace(STORIES, n_stories=50_000, steps=2400),
 }
 """Defaults by name: for the stories, for any other text, and for the model in `assets/`."""
 
