@@ -815,9 +815,8 @@ print(f"{model.config.n_layers} layers with {model.config.n_heads} heads each")
 
 # %%
 story = (
-    "Once there was a queen called Zoe. She had a friend, a man called Sam. "
-    "Zoe found a yellow rope. Zoe gave the yellow rope to Sam. "
-    "Who has the rope now? Sam has the yellow rope."
+    "Zoe had a friend, a man called Sam. Zoe found a yellow rope. "
+    "Zoe gave the yellow rope to Sam. Who has the rope now? Sam has the yellow rope."
 )
 
 # %% [markdown]
@@ -844,9 +843,9 @@ AttentionExplorer(model, tokenizer, text=story)
 # %% [markdown]
 # ### All heads at a glance
 #
-# What to look for: most of each table is dark and even. There the head found nothing to look for and
-# spread its weight thinly. A bright spot is a look-up: at this token, nearly all weight goes to one
-# other token.
+# What to look for: most of each table is dark and even. There the head found nothing to look for
+# and spread its weight thinly. A bright spot is a look-up: at this token, nearly all weight goes to
+# one other token.
 
 # %%
 ids = torch.tensor([tokenizer.encode(story)])
