@@ -815,7 +815,7 @@ print(f"{model.config.n_layers} layers with {model.config.n_heads} heads each")
 
 # %%
 story = (
-    "Zoe had a friend, a man called Sam. Zoe found a yellow rope. "
+    "One day Zoe went to the forest to climb and found a yellow rope. "
     "Zoe gave the yellow rope to Sam. Who has the rope now? Sam has the yellow rope."
 )
 
