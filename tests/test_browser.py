@@ -103,10 +103,11 @@ def small_explorer() -> Any:
     return names["AttentionExplorer"](names["model"], names["tokenizer"], names["text"])
 
 
-def course_explorer() -> Any:
+def course_explorer(hand: "Hand") -> Any:
+    """The explorer of the trained model, in this process, on the text that the page shows."""
     from llm_core.widgets.attention import AttentionExplorer
 
-    return AttentionExplorer()
+    return AttentionExplorer(text=hand.control("textbox", "Text").input_value())
 
 
 def small_teller() -> Any:
@@ -463,7 +464,8 @@ def test_chapter_04(lab: Lab, browser: Any, record_property: Any) -> None:
     path = "chapters/04_attention.ipynb"
     with _open_and_run(lab, browser, path) as (page, problems):
         run_all_cells(lab, page, path, 200)
-        times = drive_attention(_hand(page, ATTENTION), course_explorer())
+        hand = _hand(page, ATTENTION)
+        times = drive_attention(hand, course_explorer(hand))
         assert problems.found == []
         _report(record_property, "attention explorer, chapter 04", lab, times)
 
