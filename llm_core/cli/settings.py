@@ -45,12 +45,12 @@ class Settings:
     vocab_size: int = 1024
     context_length: int = 128
     d_model: int = 128
-    n_layers: int = 4
+    n_layers: int = 3
     n_heads: int = 4
-    dropout: float = 0.1
+    dropout: float = 0.0
     positions: str = "learned"
-    batch_size: int = 32
-    steps: int = 800
+    batch_size: int = 16
+    steps: int = 1200
     lr: float = 2e-3
     patience: int | None = None
     seed: int = 0
@@ -93,9 +93,7 @@ class Settings:
         return self.text == "stories"
 
 
-STORIES = Settings(
-    tokenizer="word", context_length=100, n_layers=3, dropout=0.0, batch_size=24, steps=1500
-)
+STORIES = Settings(tokenizer="word", context_length=100, batch_size=24, steps=1500)
 RECIPES: dict[str, Settings] = {
     "stories": STORIES,
     "text": Settings(),
