@@ -2,14 +2,14 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 ROOT = Path(__file__).resolve().parent.parent
 """The repository: the folder that holds `llm_core/`, `chapters/` and `assets/`."""
@@ -80,7 +80,8 @@ def write_tensors(path: str | Path, tensors: dict[str, torch.Tensor]) -> None:
     """Write named tensors to `path` in the safetensors format, atomically."""
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as partial:
-        _raising_os_errors(lambda: save_file(contiguous, partial))
+        # Not save_file: that leaves a file which its owner alone may read.
+        partial.write_bytes(save(contiguous))
 
 
 def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
@@ -116,11 +117,3 @@ def _flush_to_disk(path: Path) -> None:
     """Make sure that the file's bytes are on the disk before its name is."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
-
-
-def _raising_os_errors(save: Callable[[], None]) -> None:
-    """Run `save`; safetensors reports a full disk as its own error, here it becomes OSError."""
-    try:
-        save()
-    except SafetensorError as error:
-        raise OSError(str(error)) from error

@@ -209,7 +209,7 @@ def test_a_full_disk_stops_with_one_line(here, capsys, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("llm_core.files.save_file", full)
+    monkeypatch.setattr("llm_core.files.save", full)
     status, _, err = run(capsys, "train", "--text", "night.txt", *TINY)
     assert status == 2
     assert "No space left on device" in err

@@ -8,7 +8,6 @@ const STEPS = [
   { name: "5 Mix values", map: "Output: weighted values", shows: "the weighted values", row: "weight" },
 ];
 const CHANNELS_SHOWN = 3;
-const MANY_TOKENS = 24; // from here on each picture takes the whole width
 
 /** The numbers of one head, each step made from the one before. */
 function headOf(arrays, layer, head) {
@@ -86,10 +85,7 @@ function render({ model, el }) {
   const mapHeading = kit.element("p", { class: "llm-heading" });
   const reading = kit.element("p", { class: "llm-reading" });
   const numbersHeading = kit.element("p", { class: "llm-heading" });
-  const panels = kit.columns(
-    kit.element("div", { class: "llm-panel" }, mapHeading, map.root, reading),
-    kit.panel("Who looks at whom", null, lines),
-  );
+  const mapPanel = kit.element("div", { class: "llm-panel llm-wide" }, mapHeading, map.root, reading);
 
   view.add(
     kit.row(text),
@@ -99,7 +95,7 @@ function render({ model, el }) {
     kit.element("p", { class: "llm-hint" }, "Query token: click one, or move with the arrow keys. The number under a token is how much the query looks at it."),
     chips,
     view.summary,
-    panels,
+    kit.columns(mapPanel, kit.panel("Who looks at whom", null, lines)),
     numbersHeading,
     numbers,
   );
@@ -130,7 +126,6 @@ function render({ model, el }) {
     const query = Math.min(hovered[0] ?? pinned, head.T - 1);
     const row = rowOf(head, query);
 
-    panels.classList.toggle("llm-stacked", tokens.length > MANY_TOKENS);
     chips.update(tokens, pinned, row.weights, query);
     drawMap(colours, tokens, head, stepNow, query);
     lines.draw(colours, {
