@@ -198,7 +198,9 @@ def test_resume_without_a_folder_takes_the_newest(here, capsys):
 
 
 def test_nan_stops_with_one_line_of_advice(here, capsys, monkeypatch):
-    monkeypatch.setattr("llm_core.training.clip_grad_norm", lambda *_: torch.tensor(float("nan")))
+    monkeypatch.setattr(
+        "llm_core.training.loop.clip_grad_norm", lambda *_: torch.tensor(float("nan"))
+    )
     status, _, err = run(capsys, "train", "--text", "night.txt", *TINY)
     assert status == 2
     assert "lower max_lr" in err

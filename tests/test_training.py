@@ -360,7 +360,7 @@ def test_full_disk_at_any_moment_leaves_the_checkpoint_before(tmp_path, monkeypa
         rename(source, target)
 
     monkeypatch.setattr(files.os, "replace", full)
-    monkeypatch.setattr(training.os, "rename", full_rename)
+    monkeypatch.setattr(training.folder.os, "rename", full_rename)
     with pytest.raises(OSError, match="No space left"):
         save_checkpoint(
             tmp_path, after, step=2, write_extras=lambda f: files.write_json(f / "config.json", {})

@@ -16,9 +16,8 @@ from llm_core.corpus import (
     story_log_prob,
     story_vocabulary,
 )
-from llm_core.data import IGNORE_INDEX, get_batch, pad_batch, sequential_batches
+from llm_core.data import IGNORE_INDEX, Batch, get_batch, pad_batch, sequential_batches
 from llm_core.tokens import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer
-from llm_core.training import Batch
 
 STORY_START = STORY_END + "\n"
 """What stands before a story: the end of the one before."""

@@ -1,0 +1,55 @@
+"""How well a model does on batches that it is not trained on: the mean loss for each target."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from llm_core.data import Batch
+
+LossFunction = Callable[[nn.Module, Batch], torch.Tensor]
+"""Called as `loss(model, batch)`; returns the mean over the batch's targets."""
+
+
+def model_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
+    """Return the loss of a model that computes its own: `model(x, targets=y)[1]`."""
+    x, y = batch
+    return model(x, targets=y)[1]
+
+
+def evaluate(model: nn.Module, batches: Sequence[Batch], loss: LossFunction = model_loss) -> float:
+    """Return the mean loss per target over `batches`, in evaluation mode and without gradients.
+
+    Raises:
+        ValueError: there are no batches, or no targets in them.
+    """
+    total, n_targets = 0.0, 0
+    with evaluation_mode(model), torch.no_grad():
+        for batch in batches:
+            n = count_targets(batch)
+            total += loss(model, batch).item() * n
+            n_targets += n
+    if n_targets == 0:
+        raise ValueError("batches hold no targets; give at least one batch to evaluate on")
+    return total / n_targets
+
+
+def count_targets(batch: Batch) -> int:
+    """Return how many targets a batch has; integer targets below 0 mark places to ignore."""
+    targets = batch[1]
+    if targets.is_floating_point():
+        return targets.numel()
+    return int((targets >= 0).sum())
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Switch dropout and the like off inside the block; afterwards every module is as it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
