@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from llm_core.files import atomic_path, existing_file, read_json, write_json
-from llm_core.validate import require_ids, require_positive_int
+from llm_core.validate import require_generator, require_ids, require_positive_int
 
 IGNORE_INDEX = -100
 """The target that cross-entropy leaves out: what stands in `y` where a sequence has ended."""
@@ -143,11 +143,7 @@ def get_batch(
     """
     _require_windows(ids, batch_size, context_length)
     _require_device(device)
-    if generator is not None and not isinstance(generator, torch.Generator):
-        raise TypeError(
-            f"generator must be a torch.Generator, not {generator!r}; "
-            "torch.Generator().manual_seed(0) makes one"
-        )
+    require_generator("generator", generator)
     if generator is not None and generator.device.type != "cpu":
         raise ValueError(
             f"generator must be on the CPU, not on {generator.device}; torch.Generator() is"
@@ -264,8 +260,9 @@ def _require_device(device: Any) -> None:
         raise ValueError(
             f"device must be such as 'cpu', 'cuda' or 'mps', not {device!r}"
         ) from error
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is 'cuda', but this machine has no CUDA GPU; use 'cpu'")
+    is_there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if kind in is_there and not is_there[kind]():
+        raise ValueError(f"device is {kind!r}, which this machine does not have; use 'cpu'")
 
 
 def _require_int_row(ids: torch.Tensor | np.ndarray) -> None:

@@ -15,7 +15,7 @@ from llm_core.block import TransformerBlock, make_norm
 from llm_core.config import GPTConfig
 from llm_core.embeddings import TokenEmbedding
 from llm_core.positions import LearnedPositions, require_positions, sinusoidal_encoding
-from llm_core.validate import require_ids, require_targets
+from llm_core.validate import require_ids, require_module, require_targets
 
 __all__ = ["GPT", "PRESETS", "GPTConfig", "count_parameters", "flops_per_token"]
 
@@ -199,8 +199,7 @@ def count_parameters(model: nn.Module) -> int:
     Raises:
         TypeError: `model` is no torch module.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
+    require_module("model", model)
     return sum(parameter.numel() for parameter in model.parameters())
 
 

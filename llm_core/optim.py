@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from llm_core.validate import require_positive_int, require_range
+from llm_core.validate import require_count, require_module, require_positive_int, require_range
 
 LARGEST_LR = 1e4
 """Above this a learning rate is a slip of the hand, not a choice."""
@@ -110,8 +110,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         TypeError: `model` is not a module.
         ValueError: a negative decay, or nothing to train.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
+    require_module("model", model)
     require_range("weight_decay", weight_decay, 0.0, 1e3)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trained:
@@ -156,8 +155,9 @@ def clip_grad_norm(
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:
         return torch.tensor(0.0)
-    lengths = [torch.linalg.vector_norm(gradient) for gradient in gradients]
-    norm = torch.linalg.vector_norm(torch.stack([x.to(lengths[0].device) for x in lengths]))
+    device = gradients[0].device  # a model may be spread over several
+    lengths = [torch.linalg.vector_norm(gradient).to(device) for gradient in gradients]
+    norm = torch.linalg.vector_norm(torch.stack(lengths))
     scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
     for gradient in gradients:
         gradient.mul_(scale.to(gradient.device))
@@ -193,8 +193,8 @@ def warmup_cosine(
     Raises:
         TypeError, ValueError: a value of the wrong kind or range.
     """
-    _require_count("step", step)
-    _require_count("warmup_steps", warmup_steps)
+    require_count("step", step)
+    require_count("warmup_steps", warmup_steps)
     require_positive_int("total_steps", total_steps)
     require_range("max_lr", max_lr, 0.0, LARGEST_LR)
     require_range("min_lr", min_lr, 0.0, max_lr)
@@ -222,11 +222,3 @@ def _require_adamw_settings(group: dict[str, Any]) -> None:
         require_range(name, beta, 0.0, 1.0)
         if beta == 1:
             raise ValueError(f"{name} must be below 1: with 1 the running mean would never move")
-
-
-def _require_count(name: str, value: Any) -> None:
-    """Raise unless `value` is an int of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, not {value!r}")
-    if value < 0:
-        raise ValueError(f"{name} counts from 0, so it cannot be {value}")

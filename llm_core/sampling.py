@@ -9,8 +9,11 @@ from torch import nn
 
 from llm_core.training import evaluation_mode
 from llm_core.validate import (
+    require_count,
     require_float_tensor,
+    require_generator,
     require_ids,
+    require_module,
     require_positive_int,
     require_range,
 )
@@ -212,18 +215,13 @@ class _Choice:
         top_p: float | None,
         generator: torch.Generator | None,
     ) -> None:
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
+        require_module("model", model)
         require_range("temperature", temperature, 0.0, HIGHEST_TEMPERATURE)
         if top_k is not None:
             require_positive_int("top_k", top_k)
         if top_p is not None:
             require_range("top_p", top_p, 0.0, 1.0, open_low=True)
-        if generator is not None and not isinstance(generator, torch.Generator):
-            raise TypeError(
-                f"generator must be a torch.Generator, not {type(generator).__name__}; "
-                "torch.Generator().manual_seed(0) makes one"
-            )
+        require_generator("generator", generator)
         self.model, self.generator = model, generator
         self.temperature, self.top_k, self.top_p = temperature, top_k, top_p
         self.context_length = _of_config(model, "context_length")
@@ -269,7 +267,9 @@ def _require_logits(logits: Any) -> None:
 def _require_prompt(model: nn.Module, ids: Any) -> None:
     require_ids("ids", ids, _of_config(model, "vocab_size"))
     if ids.dim() not in (1, 2):
-        raise ValueError(f"ids must have the axes (B, T) or (T,), but their shape is {ids.shape}")
+        raise ValueError(
+            f"ids must have the axes (B, T) or (T,), but their shape is {tuple(ids.shape)}"
+        )
     if ids.numel() == 0:
         raise ValueError(
             f"ids must hold at least one token to continue, but their shape is "
@@ -278,15 +278,12 @@ def _require_prompt(model: nn.Module, ids: Any) -> None:
 
 
 def _require_limits(model: nn.Module, max_new_tokens: Any, stop_id: Any) -> None:
-    for name, value in (("max_new_tokens", max_new_tokens), ("stop_id", stop_id)):
-        if value is None and name == "stop_id":
-            continue
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} must be a whole number, not {value!r}")
-        if value < 0:
-            raise ValueError(f"{name} must be at least 0, not {value}")
+    require_count("max_new_tokens", max_new_tokens)
+    if stop_id is None:
+        return
+    require_count("stop_id", stop_id)
     vocab_size = _of_config(model, "vocab_size")
-    if stop_id is not None and vocab_size is not None and stop_id >= vocab_size:
+    if vocab_size is not None and stop_id >= vocab_size:
         raise IndexError(f"stop_id {stop_id} is outside the vocabulary 0 to {vocab_size - 1}")
 
 

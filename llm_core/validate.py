@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 
 def require_tensor(name: str, value: Any, dims: Sequence[str] | None = None) -> None:
@@ -82,9 +83,7 @@ def require_targets(targets: Any, vocab_size: int, ignore_index: int = -100) -> 
         ValueError: none at all, or all of them ignored.
         IndexError: a target outside the vocabulary.
     """
-    require_tensor("targets", targets)
-    if targets.dtype not in (torch.int64, torch.int32):
-        raise TypeError(f"targets must hold integer token ids, not {targets.dtype}; use .long()")
+    require_ids("targets", targets)
     if targets.numel() == 0:
         raise ValueError(f"targets is empty: shape {tuple(targets.shape)}")
     if not _cheap_to_look_at(targets):
@@ -98,6 +97,14 @@ def require_targets(targets: Any, vocab_size: int, ignore_index: int = -100) -> 
             f"targets holds the id {low if low < 0 else high}, outside the vocabulary "
             f"0 to {vocab_size - 1}; only {ignore_index} (ignored) may stand outside"
         )
+
+
+def require_count(name: str, value: Any) -> None:
+    """Raise unless `value` is an int of at least 0 (True and False do not count)."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    if value < 0:
+        raise ValueError(f"{name} must be at least 0, not {value}")
 
 
 def require_positive_int(name: str, value: Any) -> None:
@@ -137,6 +144,21 @@ def require_text(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a string, not {type(value).__name__}")
     if not value:
         raise ValueError(f"{name} is empty; give at least one character")
+
+
+def require_module(name: str, value: Any) -> None:
+    """Raise TypeError unless `value` is a torch module."""
+    if not isinstance(value, nn.Module):
+        raise TypeError(f"{name} must be a torch.nn.Module, not {type(value).__name__}")
+
+
+def require_generator(name: str, value: Any) -> None:
+    """Raise TypeError unless `value` is a torch generator, or None for torch's own."""
+    if value is not None and not isinstance(value, torch.Generator):
+        raise TypeError(
+            f"{name} must be a torch.Generator, not {value!r}; "
+            "torch.Generator().manual_seed(0) makes one"
+        )
 
 
 def _cheap_to_look_at(ids: torch.Tensor) -> bool:

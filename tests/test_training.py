@@ -551,7 +551,7 @@ def toy_run(**changes):
         (lambda p: toy_run().resume(p / "no" / "such"), FileNotFoundError, "no checkpoint"),
         (lambda p: evaluate(Toy(), []), ValueError, "batches"),
         (lambda p: save_checkpoint(p, Toy(), step=-1), ValueError, "step"),
-        (lambda p: save_checkpoint(p, Toy(), step="last"), ValueError, "step"),
+        (lambda p: save_checkpoint(p, Toy(), step="last"), TypeError, "step"),
         (lambda p: save_checkpoint(p, {"w": 1}, step=1), TypeError, "model"),
         (lambda p: load_checkpoint(p, Toy()), FileNotFoundError, "no checkpoint"),
         (lambda p: set_weights(Toy(), {}), ValueError, "lacks"),

@@ -30,6 +30,7 @@ from llm_core.training.state import (
     with_prefix,
 )
 from llm_core.training.weights import get_weights, require_matching_weights, set_weights
+from llm_core.validate import require_count
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,7 @@ def save_checkpoint(
         TypeError, ValueError: an argument of the wrong kind or range.
         OSError: the folder cannot be written or the disk is full; earlier checkpoints stay.
     """
-    if isinstance(step, bool) or not isinstance(step, int) or step < 0:
-        raise ValueError(f"step must be a whole number from 0, not {step!r}")
+    require_count("step", step)
     folder = Path(folder)
     tensors = state_tensors(model, optimizer, generators or {})
     description = {"format": 1, "step": step, "extra": extra or {}}

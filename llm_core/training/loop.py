@@ -22,7 +22,7 @@ from llm_core.training.folder import require_writable_folder
 from llm_core.training.interrupt import TrainingInterrupted, ctrl_c_as_flag
 from llm_core.training.stopping import EarlyStopping
 from llm_core.training.weights import set_weights
-from llm_core.validate import require_positive_int, require_range
+from llm_core.validate import require_module, require_positive_int, require_range
 
 EVENTS = ("start", "step", "evaluate", "checkpoint", "end")
 """What `Trainer.on` can wait for."""
@@ -341,8 +341,7 @@ class Trainer:
 
 
 def _require_trainer_arguments(model: Any, next_batch: Any, config: Any, loss: Any) -> None:
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
+    require_module("model", model)
     if not callable(next_batch):
         raise TypeError(
             "next_batch must be a function that returns (x, y), for example "

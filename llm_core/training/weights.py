@@ -6,11 +6,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from llm_core.validate import require_module
+
 
 def get_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     """Return the model's weights and buffers by name; tied weights once, under the first name."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
+    require_module("model", model)
     unique: dict[int, tuple[str, torch.Tensor]] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
         unique.setdefault(id(tensor), (name, tensor))
