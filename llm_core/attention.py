@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llm_core.config import GPTConfig
+from llm_core.config import GPTConfig, require_config
 from llm_core.positions import apply_rotary, require_positions, rotary_angles
 from llm_core.validate import (
     require_broadcast,
@@ -271,15 +271,6 @@ class MultiHeadAttention(nn.Module):
             )
         if x.numel() == 0:
             raise ValueError(f"x holds no token: shape {tuple(x.shape)}")
-
-
-def require_config(config: GPTConfig) -> None:
-    """Raise TypeError unless `config` is a GPTConfig."""
-    if not isinstance(config, GPTConfig):
-        raise TypeError(
-            f"config must be a GPTConfig, not {type(config).__name__}; "
-            "GPTConfig.from_dict(...) makes one from a dictionary"
-        )
 
 
 def _require_axis(x: Tensor, dim: int) -> None:

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llm_core.attention import LayerCache, MultiHeadAttention, require_config
-from llm_core.config import GPTConfig
+from llm_core.attention import LayerCache, MultiHeadAttention
+from llm_core.config import GPTConfig, require_config
 from llm_core.validate import require_float_tensor, require_positive_int, require_range
 
 

@@ -132,3 +132,12 @@ class GPTConfig:
                 "rotary positions turn pairs of numbers, so head_dim = d_model / n_heads must be "
                 f"even, but it is {self.head_dim}"
             )
+
+
+def require_config(config: GPTConfig) -> None:
+    """Raise TypeError unless `config` is a GPTConfig."""
+    if not isinstance(config, GPTConfig):
+        raise TypeError(
+            f"config must be a GPTConfig, not {type(config).__name__}; "
+            "GPTConfig.from_dict(...) makes one from a dictionary"
+        )

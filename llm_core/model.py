@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llm_core.attention import LayerCache, require_config
+from llm_core.attention import LayerCache
 from llm_core.block import TransformerBlock, make_norm
-from llm_core.config import GPTConfig
+from llm_core.config import GPTConfig, require_config
 from llm_core.embeddings import TokenEmbedding
 from llm_core.positions import LearnedPositions, require_positions, sinusoidal_encoding
 from llm_core.validate import require_ids, require_module, require_targets
