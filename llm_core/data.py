@@ -149,7 +149,7 @@ def get_batch(
             f"generator must be on the CPU, not on {generator.device}; torch.Generator() is"
         )
     starts = torch.randint(len(ids) - context_length, (batch_size,), generator=generator)
-    return _windows(ids, starts, context_length, device)
+    return windows_at(ids, starts, context_length, device)
 
 
 def sequential_batches(
@@ -179,7 +179,7 @@ def sequential_batches(
     _require_device(device)
     last_start = len(ids) - 1 - context_length
     starts = torch.arange(0, last_start + 1, context_length)
-    return (_windows(ids, part, context_length, device) for part in starts.split(batch_size))
+    return (windows_at(ids, part, context_length, device) for part in starts.split(batch_size))
 
 
 def pad_batch(
@@ -221,9 +221,25 @@ def pad_batch(
     return x.to(device), y.to(device)
 
 
-def _windows(ids: Any, starts: torch.Tensor, T: int, device: str | torch.device) -> Batch:
-    """Return x and y, each (B, T), of the windows that begin at `starts` (B,)."""
-    places = starts[:, None] + torch.arange(T + 1)  # (B, T + 1)
+def windows_at(
+    ids: torch.Tensor | np.ndarray | TokenFile,
+    starts: torch.Tensor,
+    context_length: int,
+    device: str | torch.device = "cpu",
+) -> Batch:
+    """Return the windows of `ids` that begin at chosen places; `get_batch` draws the places.
+
+    Args:
+        ids: a text as one long row of ids.
+        starts: (B,) places in `ids`, each at least T + 1 ids before the end; not checked, since
+            whoever chooses them knows.
+        context_length: T, tokens in a window.
+        device: where the batch goes.
+
+    Returns:
+        x and y, each (B, T) of int64.
+    """
+    places = starts[:, None] + torch.arange(context_length + 1)  # (B, T + 1)
     if isinstance(ids, torch.Tensor):
         windows = ids[places.to(ids.device)].long()  # (B, T + 1)
     else:

@@ -39,7 +39,7 @@ class TokenEmbedding(nn.Module):
         super().__init__()
         require_positive_int("vocab_size", vocab_size)
         require_positive_int("d_model", d_model)
-        _require_row("padding_idx", padding_idx, vocab_size)
+        _require_padding_idx(padding_idx, vocab_size)
         self.vocab_size = vocab_size
         self.padding_idx = padding_idx
         self.weight = nn.Parameter(torch.empty(vocab_size, d_model))  # (V, C)
@@ -72,11 +72,13 @@ class TokenEmbedding(nn.Module):
         return f"{self.vocab_size}, {self.weight.shape[1]}, padding_idx={self.padding_idx}"
 
 
-def _require_row(name: str, row: int | None, n_rows: int) -> None:
-    """Raise unless `row` is None or the number of one of `n_rows` rows."""
-    if row is None:
+def _require_padding_idx(padding_idx: int | None, vocab_size: int) -> None:
+    """Raise unless `padding_idx` is None or an id of the vocabulary."""
+    if padding_idx is None:
         return
-    if isinstance(row, bool) or not isinstance(row, int):
-        raise TypeError(f"{name} must be a token id or None, not {row!r}")
-    if not 0 <= row < n_rows:
-        raise IndexError(f"{name} is {row}, outside the vocabulary 0 to {n_rows - 1}")
+    if isinstance(padding_idx, bool) or not isinstance(padding_idx, int):
+        raise TypeError(f"padding_idx must be a token id or None, not {padding_idx!r}")
+    if not 0 <= padding_idx < vocab_size:
+        raise IndexError(
+            f"padding_idx is {padding_idx}, outside the vocabulary 0 to {vocab_size - 1}"
+        )

@@ -16,8 +16,9 @@ from llm_core.corpus import (
     story_log_prob,
     story_vocabulary,
 )
-from llm_core.data import IGNORE_INDEX, Batch, get_batch, pad_batch, sequential_batches
+from llm_core.data import IGNORE_INDEX, Batch, get_batch, pad_batch, sequential_batches, windows_at
 from llm_core.tokens import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer
+from llm_core.training import count_targets
 
 STORY_START = STORY_END + "\n"
 """What stands before a story: the end of the one before."""
@@ -97,7 +98,7 @@ def _stories_data(settings: Settings, tokenizer: Tokenizer | None) -> Data:
     starts = story_starts(ids, tokenizer, settings.context_length)
     val_stories = validation_stories(set(told))
     batches = whole_story_batches(val_stories, tokenizer, settings.context_length)
-    n_val_tokens = sum(int((y != IGNORE_INDEX).sum()) for _, y in batches)
+    n_val_tokens = sum(map(count_targets, batches))
 
     def next_batch(generator: torch.Generator, device: torch.device) -> Batch:
         return story_windows(
@@ -196,8 +197,7 @@ def story_windows(
     """
     picked = starts[torch.randint(len(starts), (batch_size,), generator=generator)]  # (B,)
     picked = picked + torch.randint(3, (batch_size,), generator=generator)
-    windows = ids[picked[:, None] + torch.arange(context_length + 1)].to(device)  # (B, T + 1)
-    return windows[:, :-1].contiguous(), windows[:, 1:].contiguous()  # (B, T) each
+    return windows_at(ids, picked, context_length, device)
 
 
 def _context_that_fits(settings: Settings, n_val_tokens: int, n_characters: int) -> int:

@@ -193,7 +193,7 @@ def _event_lines(
     return [_gave_line(givable, people), *lines] if givable else lines
 
 
-def _gave_line(things: list[Thing], people: tuple[Person, Person], weight: float = 3) -> Line:
+def _gave_line(things: list[Thing], people: tuple[Person, Person]) -> Line:
     by_name = {thing.name: thing for thing in things}
     slots = {
         "thing": tuple(by_name),
@@ -201,7 +201,7 @@ def _gave_line(things: list[Thing], people: tuple[Person, Person], weight: float
         "colour": lambda values: by_name[values["thing"]].colour,
         "name2": lambda values: _partner(by_name[values["thing"]].holder, people).name,
     }
-    return Line("gave", weight, slots)
+    return Line("gave", 3, slots)
 
 
 def _lost_line(things: list[Thing]) -> Line:
