@@ -9,7 +9,7 @@ from typing import Any
 import safetensors
 import torch
 
-from llm_core.cli.sample import chosen_checkpoint
+from llm_core.cli.sample import add_checkpoint_option, chosen_checkpoint
 from llm_core.cli.settings import RUN_FILE, pick_device, read_run
 from llm_core.files import read_json
 from llm_core.loss import perplexity
@@ -25,12 +25,7 @@ def add_info(subparsers: argparse._SubParsersAction) -> None:
         help="describe a trained model and this machine",
         description="Print a model's config, size, tokenizer and losses, and the versions here.",
     )
-    parser.add_argument(
-        "--checkpoint",
-        metavar="FOLDER",
-        help="a run's folder, or stories for the model that comes with the course (default: the "
-        "newest under checkpoints/, else stories)",
-    )
+    add_checkpoint_option(parser)
     parser.set_defaults(handler=info)
 
 

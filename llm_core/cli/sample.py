@@ -13,6 +13,7 @@ from llm_core.corpus import STORY_END
 from llm_core.pretrained import load_pretrained
 from llm_core.sampling import stream
 from llm_core.tokens import Tokenizer
+from llm_core.tokens.words import UNKNOWN
 
 BROKEN = "\ufffd"
 """What decoding gives for a character of which only some bytes have come."""
@@ -32,12 +33,7 @@ def add_sample(subparsers: argparse._SubParsersAction) -> None:
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--checkpoint",
-        metavar="FOLDER",
-        help="a run's folder, or stories for the model that comes with the course (default: the "
-        "newest under checkpoints/, else stories)",
-    )
+    add_checkpoint_option(parser)
     parser.add_argument("--prompt", help="the text to continue (default: a fresh start)")
     parser.add_argument(
         "--tokens", type=int, default=200, metavar="N", help="the most tokens to add (default: 200)"
@@ -78,6 +74,16 @@ def sample(args: argparse.Namespace) -> None:
         top_p=args.top_p,
         generator=torch.Generator().manual_seed(args.seed),
         device=device,
+    )
+
+
+def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--checkpoint`, which `chosen_checkpoint` reads."""
+    parser.add_argument(
+        "--checkpoint",
+        metavar="FOLDER",
+        help="a run's folder, or stories for the model that comes with the course (default: the "
+        "newest under checkpoints/, else stories)",
     )
 
 
@@ -146,7 +152,7 @@ def _start_ids(tokenizer: Tokenizer) -> list[int]:
 
 def _require_known_words(tokenizer: Tokenizer, prompt: str, ids: Sequence[int]) -> None:
     """Raise when the prompt holds words that a word tokenizer has no token for."""
-    unknown_id = tokenizer.special_tokens.get("<unk>")
+    unknown_id = tokenizer.special_tokens.get(UNKNOWN)
     if unknown_id is None or unknown_id not in ids:
         return
     unknown = [w for w in prompt.split() if unknown_id in tokenizer.encode(w)]

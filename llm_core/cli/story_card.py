@@ -15,12 +15,11 @@ from llm_core.cli.data import (
 )
 from llm_core.cli.settings import Settings
 from llm_core.corpus import STORY_END, StoriesReport, check_stories, story_log_prob
-from llm_core.data import IGNORE_INDEX
 from llm_core.model import GPT, count_parameters
 from llm_core.pretrained import load_pretrained
 from llm_core.sampling import generate
 from llm_core.tokens import Tokenizer
-from llm_core.training import MODEL_FILE, evaluate
+from llm_core.training import MODEL_FILE, count_targets, evaluate
 
 CARD = """\
 # The storyteller
@@ -32,30 +31,34 @@ screen is real attention. Made by this repository's own code; `make model` makes
 
 | Recipe | |
 |---|---|
-| text | {n_stories:,} stories, `stories({n_stories}, seed={seed})` |
-| tokens | words, {vocab_size} of them |
-| model | {n_layers} layers, {n_heads} heads, d_model {d_model}, context {context_length}, \
-{positions} positions, LayerNorm, GELU, tied weights: {parameters:,} parameters |
-| training | {steps} steps of {batch_size} windows, AdamW, highest learning rate {lr}, \
+| text | {settings.n_stories:,} stories, `stories({settings.n_stories}, seed={settings.seed})` |
+| tokens | words, {tokenizer.vocab_size} of them |
+| model | {config.n_layers} layers, {config.n_heads} heads, d_model {config.d_model}, \
+context {config.context_length}, {config.positions} positions, LayerNorm, GELU, tied weights: \
+{parameters:,} parameters |
+| training | {settings.steps} steps of {settings.batch_size} windows, AdamW, \
+highest learning rate {settings.lr}, \
 warm-up and cosine; best at step {best_step} |
-| seed, device | {seed}, {device}; on another device rounding differs, and figures a little too |
+| seed, device | {settings.seed}, {device}; \
+on another device rounding differs, and figures a little too |
 | file | `model.safetensors`, {n_bytes:,} bytes, float16; float32 when loaded |
 
 | Measured on the file as it is | |
 |---|---|
 | validation loss, {n_val} unseen stories, each read whole from its first token | \
-{loss:.3f} nats per token |
-| entropy floor of the same stories | {floor:.3f} nats per token |
-| above the floor | {above:.3f} |
-| well-formed sentences in {n_samples} samples (temperature 1) | {well_formed:.1%} |
-| true facts in them | {true_facts:.1%} |
-| whole stories that the grammar could have written | {legal:.1%} |
+{figures.loss:.3f} nats per token |
+| entropy floor of the same stories | {figures.floor:.3f} nats per token |
+| above the floor | {figures.above_floor:.3f} |
+| well-formed sentences in {report.n_stories} samples (temperature 1) | \
+{report.share_well_formed:.1%} |
+| true facts in them | {report.share_true_facts:.1%} |
+| whole stories that the grammar could have written | {report.share_legal_stories:.1%} |
 
 The entropy floor is what the grammar leaves to chance; no model gets below it on average. A fact is
 a statement that the story has settled before: who has a thing, where it was lost, what a sum comes
 to. The validation stories are `stories({n_drawn}, seed={val_seed})` without those trained on.
 
-For learning, not for use: it knows {vocab_size} words and nothing of the world.
+For learning, not for use: it knows {tokenizer.vocab_size} words and nothing of the world.
 Licence of the weights: Apache-2.0.
 """
 
@@ -73,6 +76,11 @@ class StoryFigures:
     loss: float
     floor: float
     report: StoriesReport
+
+    @property
+    def above_floor(self) -> float:
+        """How much of the loss the model could still lose, in nats per token."""
+        return self.loss - self.floor
 
 
 def measure_storyteller(
@@ -93,7 +101,7 @@ def measure_storyteller(
     """
     unseen = validation_stories(set())[:n_val]
     batches = whole_story_batches(unseen, tokenizer, model.config.context_length)
-    n_tokens = sum(int((y != IGNORE_INDEX).sum()) for _, y in batches)
+    n_tokens = sum(map(count_targets, batches))
     return StoryFigures(
         loss=evaluate(model, batches),
         floor=-sum(map(story_log_prob, unseen)) / n_tokens,
@@ -130,32 +138,18 @@ def write_card(
     """
     model, tokenizer = load_pretrained(folder)
     figures = measure_storyteller(model, tokenizer)
-    config, report = model.config, figures.report
     card = CARD.format(
         command=command,
-        n_stories=settings.n_stories,
-        seed=settings.seed,
-        vocab_size=tokenizer.vocab_size,
-        n_layers=config.n_layers,
-        n_heads=config.n_heads,
-        d_model=config.d_model,
-        context_length=config.context_length,
-        positions=config.positions,
+        settings=settings,
+        config=model.config,
+        tokenizer=tokenizer,
         parameters=count_parameters(model),
-        steps=settings.steps,
-        batch_size=settings.batch_size,
-        lr=settings.lr,
         best_step=best_step,
         device=device,
         n_bytes=(folder / MODEL_FILE).stat().st_size,
         n_val=N_VAL_STORIES,
-        loss=figures.loss,
-        floor=figures.floor,
-        above=figures.loss - figures.floor,
-        n_samples=report.n_stories,
-        well_formed=report.share_well_formed,
-        true_facts=report.share_true_facts,
-        legal=report.share_legal_stories,
+        figures=figures,
+        report=figures.report,
         n_drawn=2 * N_VAL_STORIES,
         val_seed=VAL_STORIES_SEED,
     )

@@ -24,7 +24,7 @@ from llm_core.cli.settings import (
 from llm_core.cli.story_card import write_card
 from llm_core.loss import bits_per_byte, perplexity
 from llm_core.model import GPT, count_parameters
-from llm_core.pretrained import save_pretrained, write_description
+from llm_core.pretrained import TOKENIZER_FILE, save_pretrained, write_description
 from llm_core.tokens import load_tokenizer
 from llm_core.training import (
     POINTER_FILE,
@@ -59,51 +59,9 @@ def add_train(subparsers: argparse._SubParsersAction) -> None:
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    where = parser.add_argument_group("the run")
-    where.add_argument(
-        "--text",
-        metavar="NAME_OR_PATH",
-        help="stories, python-docs, shakespeare, or the path of a .txt file or of a folder of "
-        "them (default: stories)",
-    )
-    where.add_argument(
-        "--preset", choices=list(RECIPES), help="a set of defaults (default: what suits the text)"
-    )
-    where.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="where to save (default: checkpoints/TEXT)"
-    )
-    where.add_argument(
-        "--resume",
-        nargs="?",
-        const="newest",
-        metavar="FOLDER",
-        help="go on with a run that was stopped (default: the newest under checkpoints/)",
-    )
-    where.add_argument(
-        "--overwrite", action="store_true", help="replace the run that --out already holds"
-    )
-    where.add_argument(
-        "--export", type=Path, metavar="FOLDER", help="also save the model alone, in half precision"
-    )
-    where.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
-    where.add_argument("--quiet", action="store_true", help="show no progress bar")
-    size = parser.add_argument_group("the model")
-    size.add_argument("--tokenizer", choices=TOKENIZERS, help="what a token is")
-    size.add_argument("--vocab-size", type=int, metavar="V", help="tokens that bpe learns")
-    size.add_argument("--context-length", type=int, metavar="T", help="tokens it can look back on")
-    size.add_argument("--d-model", type=int, metavar="C", help="width of a token's vector")
-    size.add_argument("--n-layers", type=int, metavar="N", help="Transformer blocks")
-    size.add_argument("--n-heads", type=int, metavar="H", help="attention heads in a block")
-    size.add_argument("--dropout", type=float, metavar="P", help="share of activations dropped")
-    how = parser.add_argument_group("the training")
-    how.add_argument("--steps", type=int, metavar="N", help="updates of the weights")
-    how.add_argument("--batch-size", type=int, metavar="B", help="windows of text in a step")
-    how.add_argument("--lr", type=float, metavar="RATE", help="highest learning rate")
-    how.add_argument(
-        "--patience", type=int, metavar="N", help="stop after N looks without a better loss"
-    )
-    how.add_argument("--seed", type=int, metavar="N", help="another number, another run")
-    how.add_argument("--stories", type=int, dest="n_stories", metavar="N", help="stories to draw")
+    _add_run_options(parser.add_argument_group("the run"))
+    _add_model_options(parser.add_argument_group("the model"))
+    _add_training_options(parser.add_argument_group("the training"))
     parser.set_defaults(handler=train)
 
 
@@ -164,6 +122,57 @@ def make_trainer(
     )
 
 
+def _add_run_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--text",
+        metavar="NAME_OR_PATH",
+        help="stories, python-docs, shakespeare, or the path of a .txt file or of a folder of "
+        "them (default: stories)",
+    )
+    group.add_argument(
+        "--preset", choices=list(RECIPES), help="a set of defaults (default: what suits the text)"
+    )
+    group.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="where to save (default: checkpoints/TEXT)"
+    )
+    group.add_argument(
+        "--resume",
+        nargs="?",
+        const="newest",
+        metavar="FOLDER",
+        help="go on with a run that was stopped (default: the newest under checkpoints/)",
+    )
+    group.add_argument(
+        "--overwrite", action="store_true", help="replace the run that --out already holds"
+    )
+    group.add_argument(
+        "--export", type=Path, metavar="FOLDER", help="also save the model alone, in half precision"
+    )
+    group.add_argument("--device", help="cuda, mps or cpu (default: the best there is)")
+    group.add_argument("--quiet", action="store_true", help="show no progress bar")
+
+
+def _add_model_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--tokenizer", choices=TOKENIZERS, help="what a token is")
+    group.add_argument("--vocab-size", type=int, metavar="V", help="tokens that bpe learns")
+    group.add_argument("--context-length", type=int, metavar="T", help="tokens it can look back on")
+    group.add_argument("--d-model", type=int, metavar="C", help="width of a token's vector")
+    group.add_argument("--n-layers", type=int, metavar="N", help="Transformer blocks")
+    group.add_argument("--n-heads", type=int, metavar="H", help="attention heads in a block")
+    group.add_argument("--dropout", type=float, metavar="P", help="share of activations dropped")
+
+
+def _add_training_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--steps", type=int, metavar="N", help="updates of the weights")
+    group.add_argument("--batch-size", type=int, metavar="B", help="windows of text in a step")
+    group.add_argument("--lr", type=float, metavar="RATE", help="highest learning rate")
+    group.add_argument(
+        "--patience", type=int, metavar="N", help="stop after N looks without a better loss"
+    )
+    group.add_argument("--seed", type=int, metavar="N", help="another number, another run")
+    group.add_argument("--stories", type=int, dest="n_stories", metavar="N", help="stories to draw")
+
+
 def _given_settings(args: argparse.Namespace) -> dict[str, object]:
     """Return the settings that stand on the command line, None for the others."""
     return {field.name: getattr(args, field.name, None) for field in fields(Settings)}
@@ -206,7 +215,7 @@ def _settings_and_data_to_resume(
             )
     changes = {name: given[name] for name in RESUMABLE if given[name] is not None}
     settings = replace(settings, **changes)
-    data = load_data(settings, load_tokenizer(path / "tokenizer.json"))
+    data = load_data(settings, load_tokenizer(path / TOKENIZER_FILE))
     if data.fingerprint != fingerprint:
         raise ValueError(
             f"the text {settings.text!r} is not the one that the run in {folder} began with; "
