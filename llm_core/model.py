@@ -194,7 +194,7 @@ class GPT(nn.Module):
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Return how many numbers training adjusts; a matrix that is shared counts once.
+    """Return how many numbers the weights hold; a matrix that is shared counts once.
 
     Raises:
         TypeError: `model` is no torch module.

@@ -21,6 +21,13 @@ def model_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
 def evaluate(model: nn.Module, batches: Sequence[Batch], loss: LossFunction = model_loss) -> float:
     """Return the mean loss per target over `batches`, in evaluation mode and without gradients.
 
+    Batches count by their targets, so that a last, smaller one weighs no more than it should.
+
+    Args:
+        model: anything that `loss` takes; afterwards it is in the mode it was in.
+        batches: pairs (x, y), on the model's device.
+        loss: returns the mean loss over one batch's targets.
+
     Raises:
         ValueError: there are no batches, or no targets in them.
     """

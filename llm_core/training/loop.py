@@ -189,7 +189,11 @@ class Trainer:
         self._emit("end")
 
     def train_step(self) -> None:
-        """Make one update of the weights, from `accumulation_steps` batches."""
+        """Make one update of the weights, from `accumulation_steps` batches.
+
+        Raises:
+            FloatingPointError: the loss or the gradient is NaN or infinite; nothing is updated.
+        """
         started = time.perf_counter()
         self.model.train()
         self.lr = self._set_lr()
@@ -207,7 +211,12 @@ class Trainer:
         self._emit("step")
 
     def evaluate(self) -> float:
-        """Measure the validation loss, remember the weights if it is the best, and return it."""
+        """Measure the validation loss, remember the weights if it is the best, and return it.
+
+        Raises:
+            ValueError: the trainer has no validation batches.
+            FloatingPointError: the loss is NaN or infinite.
+        """
         self.val_loss = evaluate(self.model, self.validation, self.loss_function)
         self._require_finite("validation loss", self.val_loss)
         self.best.update(self.val_loss, self.step, self.model)

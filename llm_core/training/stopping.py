@@ -14,6 +14,8 @@ from llm_core.validate import require_positive_int, require_range
 class EarlyStopping:
     """Keeps the weights with the best validation loss, and says when to give up waiting.
 
+    Prechelt 1998, "Early Stopping – But When?", https://doi.org/10.1007/3-540-49430-8_3.
+
     Attributes:
         loss: the best validation loss so far, infinite before the first.
         step: the step it was measured at.
