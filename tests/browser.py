@@ -258,7 +258,9 @@ def _wait_for_server(server: subprocess.Popen, runtime: Path, log: Path) -> None
 
 def _wait_until_idle(page: Any, seconds: float) -> None:
     """Wait until every kernel has had nothing to do three times in a row."""
-    ask = "() => fetch('/api/kernels').then(r => r.json()).then(k => k.map(x => x.execution_state))"
+    ask = """() => fetch("/api/kernels")
+        .then(reply => (reply.ok ? reply.json() : [])) // a server under load may refuse once
+        .then(kernels => kernels.map(kernel => kernel.execution_state))"""
     quiet, deadline = 0, time.monotonic() + seconds
     while quiet < 3:
         assert time.monotonic() < deadline, "the kernel was still busy"
@@ -272,7 +274,8 @@ def _stop_kernels(page: Any) -> None:
     page.evaluate(
         """async () => {
             const token = document.cookie.match(/_xsrf=([^;]+)/)[1];
-            const sessions = await (await fetch("/api/sessions")).json();
+            const reply = await fetch("/api/sessions");
+            const sessions = reply.ok ? await reply.json() : [];
             await Promise.all(sessions.map(({ id }) => fetch(`/api/sessions/${id}`,
                 { method: "DELETE", headers: { "X-XSRFToken": token } })));
         }"""

@@ -1,6 +1,8 @@
 // The kit that every widget draws with. A widget's own file follows this one in the same module and
 // finds it under the name `kit`. No imports: all of it is here.
 const kit = (() => {
+  const MAP_SIZE = 460; // pixels: a heat map no larger than this is seen whole, beside its controls
+
   // ---- numbers ---------------------------------------------------------------------------------
 
   /** Unpack what Python's `pack` sent: { shape, data } with data a Float32Array, row by row. */
@@ -404,7 +406,8 @@ const kit = (() => {
       const rowNames = rows.map((text) => fitted(context, text, 92));
       const columnNames = columns.map((text) => fitted(context, text, 92));
       const left = Math.ceil(widest(rowNames)) + 10 + 18;
-      const cell = Math.min(46, Math.max(9, Math.floor((room - left - 4) / Math.max(rows.length, columns.length))));
+      const space = Math.min(MAP_SIZE, room - left - 4);
+      const cell = Math.min(46, Math.max(9, Math.floor(space / Math.max(rows.length, columns.length))));
       const width = columns.length === rows.length ? cell : (cell * rows.length) / columns.length;
       const upright = widest(columnNames) > width - 3; // too wide to stand level: turn the names
       const every = upright ? Math.ceil((fontSize + 1) / width) : 1;
