@@ -148,6 +148,151 @@ def test_unspecific_wrong_answers_are_told_apart(exercise):
         assert "not close" not in repr(verdict).lower()
 
 
+# --- Answers from an attack on the checks: each of these once got the wrong verdict. ---
+
+
+def softmax_by_axis_number(x, dim):
+    """Right for the axes 0 and 1, else along the last."""
+    return torch.softmax(x, dim if dim in (0, 1) else -1)
+
+
+def softmax_of_cut_scores(x, dim):
+    return torch.softmax((x - x.amax(dim, keepdim=True)).clamp(min=-20), dim)
+
+
+def softmax_overwriting(x, dim):
+    e = (x - x.amax(dim, keepdim=True)).exp()
+    e /= e.sum(dim, keepdim=True)
+    return e
+
+
+def mask_from_a_small_table(T):
+    return torch.ones(64, 64).tril().bool()[:T, :T]
+
+
+def attention_with(hide: Callable) -> Callable:
+    """Return an attention whose scores go through hide(scores, mask)."""
+
+    def answer(q, k, v, mask=None):
+        scores = q @ k.mT / math.sqrt(q.shape[-1])
+        weights = torch.softmax(scores if mask is None else hide(scores, mask), dim=-1)
+        return weights @ v, weights
+
+    return answer
+
+
+def hide_if_as_large(scores, mask):
+    return scores.masked_fill(~mask, -math.inf) if mask.shape[-2:] == scores.shape[-2:] else scores
+
+
+def heads_with(hide: Callable) -> Callable:
+    """Return a multi-head attention whose scores (B, H, T, T) go through hide(scores)."""
+
+    def answer(x, w_query, w_key, w_value, w_out, n_heads):
+        q, k, v = (
+            (x @ w).unflatten(-1, (n_heads, -1)).transpose(1, 2) for w in (w_query, w_key, w_value)
+        )
+        scores = hide(q @ k.mT / math.sqrt(q.shape[-1]))
+        return (scores.softmax(-1) @ v).transpose(1, 2).flatten(2) @ w_out
+
+    return answer
+
+
+def hide_all_but_six(scores):
+    seen = torch.ones(scores.shape[-2:]).tril().triu(-5).bool()
+    return scores.masked_fill(~seen, -math.inf)
+
+
+def hide_with_a_thousand(scores):
+    return scores.masked_fill(~torch.ones(scores.shape[-2:]).tril().bool(), -1000.0)
+
+
+def expose_in_another_order():
+    mask, x = torch.ones(2, 2).tril().bool(), torch.ones(1, 2, 2)
+    return mask, x, x, x
+
+
+ATTACKS = (
+    ("attention.softmax", softmax_by_axis_number, "four axes"),
+    ("attention.softmax", softmax_of_cut_scores, "minus infinity has the weight"),
+    ("attention.softmax", softmax_overwriting, "`e = e / total`"),
+    ("attention.softmax", lambda x, dim: torch.softmax(x, dim).round(decimals=4), "1.0001, not"),
+    ("attention.attend_one", lambda query, keys, values: (keys @ query, values[0]), "swap the two"),
+    ("attention.causal_mask", mask_from_a_small_table, "(130, 130)"),
+    (
+        "attention.scaled_dot_product_attention",
+        attention_with(lambda scores, mask: scores.masked_fill(~mask, -1e4)),
+        "not low enough",
+    ),
+    (
+        "attention.scaled_dot_product_attention",
+        attention_with(lambda scores, mask: scores.masked_fill(~mask, -20.0)),
+        "minus infinity",
+    ),
+    (
+        "attention.scaled_dot_product_attention",
+        attention_with(hide_if_as_large),
+        "(B, 1, 1, S)",
+    ),
+    (
+        "attention.scaled_dot_product_attention",
+        lambda q, k, v, mask: (v, v),
+        "(q, k, v, mask=None)",
+    ),
+    ("attention.multi_head_attention", heads_with(hide_all_but_six), "T=40"),
+    ("attention.multi_head_attention", heads_with(hide_with_a_thousand), "not low enough"),
+    ("attention.expose_bug", expose_in_another_order, "in this order"),
+)
+
+
+@pytest.mark.parametrize(("id", "function", "words"), ATTACKS)
+def test_an_attack_fails_with_a_true_sentence(id, function, words):
+    exercise = next(e for e in EXERCISES if e.id == id)
+    verdict = judge(exercise, function)
+    assert not verdict.passed
+    assert words in repr(verdict), verdict
+
+
+def attention_item_by_item(q, k, v, mask=None):
+    """Go through the leading axes by recursion, so q, k and v must all have them."""
+    if q.dim() == 2:
+        return attention_with(lambda scores, m: scores.masked_fill(~m, -1e9))(q, k, v, mask)
+    if mask is not None:
+        mask = mask.expand(*q.shape[:-1], k.shape[-2])
+    masks = [None] * len(q) if mask is None else mask
+    pairs = [attention_item_by_item(*item) for item in zip(q, k, v, masks, strict=True)]
+    return tuple(torch.stack(part) for part in zip(*pairs, strict=True))
+
+
+def attention_in_half_steps(q, k, v, mask=None):
+    root = q.shape[-1] ** 0.25
+    scores = (q / root) @ (k / root).mT
+    if mask is not None:
+        scores = torch.where(mask, scores, torch.finfo(scores.dtype).min)
+    weights = scores.softmax(-1)
+    return torch.einsum("...ts,...se->...te", weights, v), weights
+
+
+def attention_in_one_batch_axis(q, k, v, mask=None):
+    q_3, k_3, v_3 = (t.reshape(-1, *t.shape[-2:]) for t in (q, k, v))
+    scores = torch.bmm(q_3, k_3.mT).view(*q.shape[:-1], -1) / math.sqrt(q.shape[-1])
+    if mask is not None:
+        scores = scores + torch.log(mask.to(scores.dtype))
+    weights = scores.softmax(-1)
+    output = torch.bmm(weights.reshape(-1, *weights.shape[-2:]), v_3)
+    return output.view(*q.shape[:-1], -1), weights
+
+
+@pytest.mark.parametrize(
+    "function",
+    [attention_item_by_item, attention_in_half_steps, attention_in_one_batch_axis],
+)
+def test_right_answers_of_other_styles_pass(function):
+    exercise = next(e for e in EXERCISES if e.id == "attention.scaled_dot_product_attention")
+    verdict = judge(exercise, function)
+    assert verdict.passed, verdict
+
+
 STRANGE = (
     None,
     ...,

@@ -170,6 +170,17 @@ def only_pass(x, by):
 def stub_on_one_line(x, by): raise NotImplementedError  # fmt: skip
 
 
+def test_code_around_the_raise_of_the_stub_is_seen():
+    def begun(x, by):
+        result = x * by[:, None]
+        raise NotImplementedError
+        return result
+
+    verdict = check("toy.scale_rows", begun)
+    assert verdict.status is Status.NOT_ATTEMPTED
+    assert "delete that line" in verdict.sentence
+
+
 @pytest.mark.parametrize("answer", [stub, stub_with_words, stub_on_one_line, only_dots, only_pass])
 def test_not_attempted(answer):
     verdict = check("toy.scale_rows", answer)
@@ -294,6 +305,20 @@ def test_differing_entry_shows_index_both_values_case_and_inputs():
     assert "Case: a small matrix" in text
     assert "Differ: 1 of 6 entries" in text
     assert "x = [[1, 2], [3, 4], [5, 6]]" in text
+
+
+@pytest.mark.parametrize(
+    ("wrong", "pattern"),
+    [
+        (lambda x, by: 2.5 * x * by[:, None], "every entry is 2.5 times the expected one"),
+        (lambda x, by: x * by[:, None] + (x if x.dtype == torch.float64 else 1), None),
+    ],
+    ids=["on every case", "on one case only"],
+)
+def test_a_pattern_is_told_only_if_every_case_shows_it(wrong, pattern):
+    verdict = check("toy.scale_rows", wrong)
+    assert verdict.status is Status.DIFFERENT_VALUE, verdict
+    assert dict(verdict.details).get("Pattern") == pattern
 
 
 @pytest.mark.parametrize(
@@ -473,7 +498,12 @@ TORCH_ERRORS = [
     (lambda: torch.ones(2).masked_fill(torch.ones(2), 0.0), "True and False"),
     (lambda: torch.ones(2).sums(), "`.sums`"),
     (lambda: (1, 2).sum(), "This is a tuple"),
-    (lambda: None + torch.ones(2), "kinds that do not go together"),
+    (lambda: {} + torch.ones(2), "kinds that do not go together"),
+    (lambda: None + torch.ones(2), "A None stands"),
+    (lambda: ~None, "A None stands"),
+    (lambda: torch.ones(2) - torch.ones(2, 2).max(0), "`.values`"),
+    (lambda: torch.ones(2, requires_grad=True).numpy(), "can't become a NumPy array"),
+    (lambda: (lambda a: a)(1, a=2), "given twice"),
     (lambda: None.shape, "A None stands"),
     (lambda: torch.ones(2)(3), "not a function"),
     (lambda: torch.ones(2).sum(axes=1), "keyword|types"),
@@ -626,8 +656,22 @@ def swallow_everything():
             pass
 
 
+def swallow_while_asleep():
+    while True:
+        try:
+            try:  # noqa: SIM105 - what a learner writes
+                time.sleep(1)
+            except BaseException:
+                pass
+        except BaseException:
+            pass
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no interval timers")
-@pytest.mark.parametrize("function", [loop_for_ever, swallow_everything, lambda: time.sleep(30)])
+@pytest.mark.parametrize(
+    "function",
+    [loop_for_ever, swallow_everything, swallow_while_asleep, lambda: time.sleep(30)],
+)
 def test_main_thread_is_interrupted_and_the_timer_given_back(function):
     seen = []
     before = signal.signal(signal.SIGALRM, lambda *_: seen.append(1))
@@ -710,9 +754,12 @@ def test_global_state_of_torch_is_left_alone():
     def meddles(x, by):
         torch.set_default_dtype(torch.float64)
         torch.set_grad_enabled(False)
-        return x * by[:, None]
+        result = x * by[:, None]
+        torch.set_default_device("meta")
+        return result
 
     assert check("toy.scale_rows", meddles).passed
+    assert torch.get_default_device() == torch.device("cpu")
     assert torch.get_default_dtype() == torch.float32
     assert torch.is_grad_enabled()
     assert torch.equal(torch.get_rng_state(), state)

@@ -6,12 +6,14 @@ purpose: it is what learners write, kept so that `check` can recognise it and sa
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 
 from llm_core.attention import causal_mask, scaled_dot_product_attention, softmax
 from llm_core.exercises.base import Case, Exercise, Mistake, Option, Property, Question
+from llm_core.exercises.show import entry_pair
 from llm_core.validate import require_float_tensor, require_tensor
 
 INF = math.inf
@@ -167,13 +169,33 @@ def _gap(a: torch.Tensor, b: torch.Tensor) -> float:
     return torch.nan_to_num((a - b).abs().double(), nan=INF).max().item()
 
 
-def _reaches(output: torch.Tensor, inputs: tuple[torch.Tensor, ...]) -> list[bool]:
-    """Say for each input whether a finite gradient that is not all zero comes back to it."""
-    if not output.requires_grad:
-        return [False] * len(inputs)
-    loss = (output * _normal(99, *output.shape)).sum()
-    found = torch.autograd.grad(loss, inputs, allow_unused=True)
-    return [g is not None and bool(g.isfinite().all()) and bool((g != 0).any()) for g in found]
+def _sum_of_slice(sums: torch.Tensor) -> str:
+    """Return the sum that is furthest from 1, with enough digits to tell it from 1."""
+    worst = sums.flatten()[(sums - 1).abs().argmax()].item()
+    return entry_pair(1.0, worst)[1]
+
+
+def _gradient_trouble(output: torch.Tensor, inputs: dict[str, torch.Tensor]) -> str | None:
+    """Say to which input no finite gradient that is not all zero comes back, if there is one."""
+    found: Sequence[torch.Tensor | None] = [None] * len(inputs)
+    if output.requires_grad:
+        loss = (output * _normal(99, *output.shape)).sum()
+        try:
+            found = torch.autograd.grad(loss, tuple(inputs.values()), allow_unused=True)
+        except RuntimeError as error:
+            if "inplace operation" in str(error):
+                return _OVERWRITTEN
+            raise
+    for name, g in zip(inputs, found, strict=True):
+        if g is None or not bool(g.isfinite().all()) or not bool((g != 0).any()):
+            return _no_gradient(name)
+    return None
+
+
+_OVERWRITTEN = (
+    "No model could learn through your function: a line such as "
+    "`e /= total` overwrites a tensor that the gradient still needs; write `e = e / total`."
+)
 
 
 def _no_gradient(what: str) -> str:
@@ -188,8 +210,8 @@ def _softmax_sums(answer) -> str | None:
     for dim in (0, 1, 2, -1):
         sums = answer(x.clone(), dim).sum(dim)
         if not _gap(sums, torch.ones_like(sums)) < 1e-4:
-            worst = sums.flatten()[(sums - 1).abs().argmax()].item()
-            return f"With dim={dim} the weights of one slice sum to {worst:.3f}, not to 1."
+            total = _sum_of_slice(sums)
+            return f"With dim={dim} the weights of one slice sum to {total}, not to 1."
     return None
 
 
@@ -200,13 +222,20 @@ def _softmax_sign(answer) -> str | None:
     return f"One weight is {lowest:.3f}, and a share can't be negative."
 
 
+def _softmax_hidden(answer) -> str | None:
+    weight = answer(torch.tensor([0.5, -INF, 1.0]), 0)[1].item()
+    if weight == 0:
+        return None
+    return f"An entry of minus infinity has the weight {weight:.2g}; it must be exactly 0."
+
+
 def _softmax_shift(answer) -> str | None:
     x = _normal(3, 4, 6)
     gap = _gap(answer(x.clone(), -1), answer(x + 7, -1))
     if gap < 1e-4:
         return None
     return (
-        f"After adding 7 to every entry your weights change by up to {gap:.3f}, "
+        f"After adding 7 to every entry your weights change by up to {gap:.2g}, "
         "but only the differences between entries may count."
     )
 
@@ -221,12 +250,13 @@ def _softmax_order(answer) -> str | None:
 
 def _softmax_gradient(answer) -> str | None:
     x = _normal(5, 3, 4).requires_grad_()
-    return None if _reaches(answer(x, -1), (x,))[0] else _no_gradient("x")
+    return _gradient_trouble(answer(x, -1), {"x": x})
 
 
 SOFTMAX_PROPERTIES = (
     Property("every slice sums to one", _softmax_sums),
     Property("no weight is negative", _softmax_sign),
+    Property("an entry of minus infinity has the weight 0", _softmax_hidden),
     Property("adding one number to every entry changes nothing", _softmax_shift),
     Property("reordering the entries reorders the weights", _softmax_order),
     Property("the gradient comes back to x", _softmax_gradient),
@@ -239,10 +269,13 @@ def _one_example() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def _one_sums(answer) -> str | None:
     _, weights = answer(*_one_example())
-    total = weights.sum().item()
-    if abs(total - 1) < 1e-4:
+    total = weights.sum()
+    if _gap(total, torch.ones_like(total)) < 1e-4:
         return None
-    return f"Your weights sum to {total:.3f}, but the query has exactly one whole to share out."
+    return (
+        f"Your weights sum to {_sum_of_slice(total)}, but the query has exactly one whole to "
+        "share out."
+    )
 
 
 def _one_mixes(answer) -> str | None:
@@ -324,8 +357,7 @@ def _attention_sums(answer) -> str | None:
     sums = weights.sum(-1)
     if _gap(sums, torch.ones_like(sums)) < 1e-4:
         return None
-    worst = sums.flatten()[(sums - 1).abs().argmax()].item()
-    return f"One query's weights sum to {worst:.3f}, not to 1."
+    return f"One query's weights sum to {_sum_of_slice(sums)}, not to 1."
 
 
 def _attention_hides(answer) -> str | None:
@@ -335,6 +367,32 @@ def _attention_hides(answer) -> str | None:
     if leaked < 1e-6:
         return None
     return f"A key that the mask hides has the weight {leaked:.3f} in your result; it must be 0."
+
+
+def _attention_hides_all(answer) -> str | None:
+    q, k = torch.full((1, 4), 4000.0), torch.tensor([[-40.0], [40.0]]).expand(2, 4)
+    _, weights = answer(q, k, torch.eye(2), torch.tensor([[True, False]]))
+    leaked = weights[0, 1].item()
+    if abs(leaked) < 1e-6:
+        return None
+    return (
+        f"Where the allowed score is very low, a key that the mask hides has the weight "
+        f"{leaked:.3f}: no number is low enough, fill hidden scores with minus infinity."
+    )
+
+
+def _attention_padding(answer) -> str | None:
+    q, k, v = _qkv(29, (2, 3), 4, 6, 5, 7)
+    mask = _random_mask(30, 2, 6)[:, None, None]  # (B, 1, 1, S), the same for all queries
+    short, _ = answer(q, k, v, mask.clone())
+    full, _ = answer(q, k, v, mask.expand(2, 3, 4, 6).clone())
+    gap = _gap(short, full)
+    if gap < 1e-4:
+        return None
+    return (
+        "A mask of shape (B, 1, 1, S), which hides the same keys from all queries, must do the "
+        f"same as that mask written out to (B, H, T, S), but your output moves by {gap:.2g}."
+    )
 
 
 def _attention_future(answer) -> str | None:
@@ -392,15 +450,14 @@ def _attention_order(answer) -> str | None:
 def _attention_gradient(answer) -> str | None:
     inputs = tuple(t.requires_grad_() for t in _qkv(28, (2,), 3, 4, 5, 2))
     output, _ = answer(*inputs)
-    for name, reached in zip("qkv", _reaches(output, inputs), strict=True):
-        if not reached:
-            return _no_gradient(name)
-    return None
+    return _gradient_trouble(output, dict(zip("qkv", inputs, strict=True)))
 
 
 ATTENTION_PROPERTIES = (
     Property("every query's weights sum to one", _attention_sums),
     Property("a hidden key has the weight 0", _attention_hides),
+    Property("a hidden key has the weight 0, whatever its score", _attention_hides_all),
+    Property("a mask with axes of size 1 broadcasts", _attention_padding),
     Property("the future leaks nothing", _attention_future),
     Property("batch items do not mix", _attention_batch),
     Property("the output lies between the values", _attention_inside),
@@ -514,10 +571,7 @@ def _block_first(answer) -> str | None:
 def _block_gradient(answer) -> str | None:
     inputs = tuple(t.requires_grad_() for t in _block_inputs(43, 2, 4, 6))
     names = ("x", "w_query", "w_key", "w_value", "w_out")
-    for name, reached in zip(names, _reaches(answer(*inputs, 2), inputs), strict=True):
-        if not reached:
-            return _no_gradient(name)
-    return None
+    return _gradient_trouble(answer(*inputs, 2), dict(zip(names, inputs, strict=True)))
 
 
 BLOCK_PROPERTIES = (
@@ -536,6 +590,8 @@ SOFTMAX_CASES = (
     Case("three axes, dim=0", (_normal(51, 2, 3, 4), 0)),
     Case("three axes, dim=1", (_normal(52, 2, 3, 4), 1)),
     Case("a square matrix, dim=1", (_normal(53, 4, 4), 1)),
+    Case("four axes, dim=2", (_normal(57, 2, 3, 4, 5), 2)),
+    Case("four axes, dim=-3", (_normal(58, 2, 3, 4, 5), -3)),
     Case("entries near 1,000", (torch.tensor([[1000.0, 1001.0, 999.0], [0.0, 1.0, 2.0]]), 1)),
     Case("one row far below the other", (torch.tensor([[3.0, 1.0], [-300.0, -301.0]]), 1)),
     Case("one high peak", (torch.tensor([[400.0, 0.0, 0.0, 0.0], [0.5, 1.0, 0.0, -1.0]]), 1)),
@@ -630,6 +686,10 @@ def _softmax_minus_mean(x, dim):
 
 def _softmax_clamped(x, dim):
     return _softmax_no_max(x.clamp(max=80), dim)
+
+
+def _softmax_hard(x, dim):
+    return F.one_hot(x.argmax(dim), x.shape[dim]).movedim(-1, dim).to(x.dtype)
 
 
 def _softmax_sign_flipped(x, dim):
@@ -737,6 +797,12 @@ SOFTMAX_MISTAKES = (
         "You cut large entries off to keep e from overflowing, so entries that differ above the "
         "cut come out equal.",
         "large entries, checked only for NaN",
+    ),
+    Mistake(
+        "hard_choice",
+        _softmax_hard,
+        "You give the largest entry the whole weight; softmax is soft, each entry gets a share.",
+        "one entry far above the others",
     ),
     Mistake(
         "sign_flipped",
@@ -1047,7 +1113,9 @@ ATTEND_ONE = Exercise(
 
 # --- causal_mask ---
 
-CAUSAL_MASK_CASES = tuple(Case(f"T={T}" if T > 1 else "one token", (T,)) for T in (4, 1, 2, 3, 7))
+CAUSAL_MASK_CASES = tuple(
+    Case(f"T={T}" if T > 1 else "one token", (T,)) for T in (4, 1, 2, 3, 7, 130)
+)
 
 
 def _mask_by_positions(T):
@@ -1237,7 +1305,7 @@ CAUSAL_MASK = Exercise(
         "where the column is at most the row, which is the lower triangle with the diagonal. "
         "Row 0 has one True, the last row has T."
     ),
-    checked="T from 1 to 7: itself seen, the past seen, the future hidden, type bool",
+    checked="T from 1 to 130: itself seen, the past seen, the future hidden, type bool",
 )
 
 
@@ -1280,10 +1348,10 @@ ATTENTION_CASES = (
         (*_qkv(150, (), 4, 3, 2, 5), F.one_hot(torch.tensor([2, 0, 1, 0])).bool()),
     ),
     Case(
-        "hidden scores thousands above the allowed",
+        "hidden scores far above the allowed",
         (
-            torch.full((2, 3, 4), 40.0),
-            torch.tensor([-40.0, -39.75, 40.0, 39.0])[:, None].expand(4, 4),
+            torch.full((2, 3, 4), 4000.0),
+            torch.tensor([-40.0, -39.9375, 40.0, 39.0])[:, None].expand(2, 4, 4),
             _whole(160, 9, 2, 4, 3),
             torch.tensor([[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1]]).bool(),
         ),
@@ -1414,6 +1482,11 @@ def _attention_always_causal(q, k, v, mask=None):
 
 def _attention_over_queries(q, k, v, mask=None):
     weights = torch.softmax(_hide(_scores(q, k), mask), dim=-2)
+    return weights @ v, weights
+
+
+def _attention_over_axis_1(q, k, v, mask=None):
+    weights = torch.softmax(_hide(_scores(q, k), mask), dim=1)
     return weights @ v, weights
 
 
@@ -1582,6 +1655,13 @@ ATTENTION_MISTAKES = (
         "Your softmax runs over the queries, so the columns sum to one; each query must share out "
         "one whole over the keys.",
         "only that the weights are positive and sum to T when T equals S",
+    ),
+    Mistake(
+        "softmax_over_axis_1",
+        _attention_over_axis_1,
+        "Your softmax runs along axis 1, which holds the keys only when there is no batch; count "
+        "from the end, dim=-1.",
+        "inputs without batch axes",
     ),
     Mistake(
         "softmax_over_everything",
@@ -2059,6 +2139,13 @@ BLOCK_CASES = (
         *(_whole(300 + n, 2, 8, 8) for n in range(1, 5)),
         n_heads=2,
     ),
+    _heads_case(
+        "scores in the hundreds of thousands",
+        _whole(301, 30, 2, 5, 8),
+        *(_whole(301 + n, 3, 8, 8) for n in range(1, 5)),
+        n_heads=2,
+    ),
+    _heads_case("T=40, many tokens", *_block_inputs(330, 2, 40, 6), n_heads=2),
     _heads_case("double precision", *_doubles(*_block_inputs(310, 2, 3, 8)), n_heads=2),
     _heads_case(
         "transposed, non-contiguous x",
@@ -2118,6 +2205,17 @@ def _block_one_head(x, w_query, w_key, w_value, w_out, n_heads):
 
 def _block_scale_by_model_width(x, w_query, w_key, w_value, w_out, n_heads):
     return multi_head_attention(x, w_query / math.sqrt(n_heads), w_key, w_value, w_out, n_heads)
+
+
+def _block_scale_by_width(x, w_query, w_key, w_value, w_out, n_heads):
+    D = x.shape[-1] // n_heads
+    return multi_head_attention(x, w_query / math.sqrt(D), w_key, w_value, w_out, n_heads)
+
+
+def _block_low_fill(x, w_query, w_key, w_value, w_out, n_heads):
+    q, k, v = (split_heads(t, n_heads) for t in _projections(x, w_query, w_key, w_value))
+    scores = _hide(_scores(q, k), causal_mask(x.shape[1]), -1000.0)
+    return merge_heads(_mix(scores, v)[0]) @ w_out
 
 
 def _block_no_scale(x, w_query, w_key, w_value, w_out, n_heads):
@@ -2215,6 +2313,19 @@ BLOCK_MISTAKES = (
         "Your scale uses the width of the whole model, but a score adds up only the D channels of "
         "one head.",
         "n_heads=1",
+    ),
+    Mistake(
+        "scale_by_head_width",
+        _block_scale_by_width,
+        "You divide the scores by the width of a head, not by its square root.",
+        "heads of width 1",
+    ),
+    Mistake(
+        "hidden_score_not_lowest",
+        _block_low_fill,
+        "You fill the scores of the future with a number that is not low enough: where the other "
+        "scores are lower still, the future wins; minus infinity is lower than any score.",
+        "scores of ordinary size",
     ),
     Mistake(
         "no_scale",
@@ -2399,7 +2510,10 @@ _BURIED = (
 
 def _four(answer) -> str | None:
     made = answer()
-    return None if isinstance(made, (tuple, list)) and len(made) == 4 else _NOT_FOUR
+    if not isinstance(made, (tuple, list)) or len(made) != 4:
+        return _NOT_FOUR
+    masks = [isinstance(t, torch.Tensor) and t.dtype == torch.bool for t in made]
+    return _NOT_FOUR if any(masks[:3]) and not masks[3] else None
 
 
 def _masked_at_all(answer) -> str | None:
@@ -2458,9 +2572,9 @@ def _outputs_differ(answer) -> str | None:
     q, k, v, mask = answer()
     right, _ = scaled_dot_product_attention(q, k, v, mask)
     leaky, weights = leaky_attention(q, k, v, mask)
-    if _gap(right, leaky) > 1e-2:
-        return None
     lost_share = (1 - weights.sum(dim=-1)).max().item()
+    if _gap(right, leaky) > 1e-2 and lost_share > 1e-6:  # more than a rounding of huge values
+        return None
     return _ZERO_OUTPUT if lost_share > 1e-2 else _BURIED
 
 

@@ -103,13 +103,16 @@ def captured_print() -> Iterator[Printed]:
 
 @contextlib.contextmanager
 def kept_torch_state() -> Iterator[None]:
-    """Put torch's default dtype and gradient mode back, whatever the block does to them."""
+    """Put torch's default dtype, device and gradient mode back, whatever the block does."""
     dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    device = torch.get_default_device()
     try:
         yield
     finally:
         torch.set_default_dtype(dtype)
         torch.set_grad_enabled(grad)
+        if torch.get_default_device() != device:
+            torch.set_default_device(device)
 
 
 def _changed(case: Case, args: tuple, kwargs: dict[str, Any]) -> tuple[int | str, ...]:

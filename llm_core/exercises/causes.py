@@ -135,7 +135,7 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         "it has not been run in this session.",
     ),
     (
-        r"'NoneType' object",
+        r"NoneType",
         "A None stands where a tensor was expected; a function above may lack its `return`, "
         "or an optional argument (such as `mask=None`) was used without asking whether it is None.",
     ),
@@ -152,6 +152,25 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         r"'Tensor' object is not callable|object is not callable",
         "Something that is not a function stands before parentheses; an operator such as `*` "
         "or `@` may be missing, or a variable has taken a function's name.",
+    ),
+    (
+        r"Can't call numpy\(\) on Tensor that requires grad",
+        "Once gradients are tracked, a tensor can't become a NumPy array, and a model could not "
+        "learn through one; use torch's functions, which mostly have the same names.",
+    ),
+    (
+        r"torch\.return_types\.(\w+)",
+        "Along an axis, `{0}` returns two things, the values and where they stand; take `.values`, "
+        "or use `amax` or `amin`.",
+    ),
+    (
+        r"inplace operation: \[",
+        "A line such as `e /= total` overwrites a tensor that the gradient still needs; "
+        "write `e = e / total`.",
+    ),
+    (
+        r"got multiple values for argument '(\w+)'",
+        "The argument {0} was given twice, by its place and by its name.",
     ),
     (
         r"unsupported operand type|can't multiply sequence|must be tensor",

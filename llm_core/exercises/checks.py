@@ -8,6 +8,7 @@ that sentence says more.
 import dis
 import inspect
 import os
+import re
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -25,7 +26,15 @@ from llm_core.exercises.limit import TimeUpError, run_limited
 from llm_core.exercises.record import remember_pass
 from llm_core.exercises.registry import find_exercise
 from llm_core.exercises.shapes import axis_names, named_arguments
-from llm_core.exercises.show import describe, error_text, index_text, number, safe_repr, type_name
+from llm_core.exercises.show import (
+    clean,
+    describe,
+    error_text,
+    index_text,
+    number,
+    safe_repr,
+    type_name,
+)
 from llm_core.exercises.verdicts import CheckFailed, Status, Verdict
 
 _KINDS = (Status.WRONG_TYPE, Status.WRONG_SHAPE, Status.WRONG_DTYPE)
@@ -191,6 +200,11 @@ def _not_attempted(attempt: Attempt) -> Verdict | None:
     error = attempt.outcomes[0].error
     if isinstance(error, NotImplementedError) and _is_stub_error(error, attempt.answer):
         sentence = f"{stub} in place of `raise NotImplementedError`, {run}"
+        if _has_own_variables(attempt.answer):
+            sentence = (
+                f"{attempt.name} still says `raise NotImplementedError`: delete that line, "
+                f"so that your own lines count, {run}"
+            )
         return attempt.verdict(Status.NOT_ATTEMPTED, sentence)
     return None
 
@@ -338,6 +352,15 @@ def _says_return(answer: Function) -> bool:
         return False
 
 
+def _has_own_variables(answer: Function) -> bool:
+    """Say whether a function uses variables beside its arguments, so that it is no bare stub."""
+    code = getattr(answer, "__code__", None)
+    if not isinstance(code, CodeType):
+        return False
+    stars = sum(bool(code.co_flags & f) for f in (inspect.CO_VARARGS, inspect.CO_VARKEYWORDS))
+    return code.co_nlocals > code.co_argcount + code.co_kwonlyargcount + stars
+
+
 def _is_stub_error(error: NotImplementedError, answer: Function) -> bool:
     """Tell `raise NotImplementedError` in the answer from one that comes out of torch."""
     line = own_line(error, answer)
@@ -391,13 +414,14 @@ def _never_ran(
 
 
 def _signature(function: Function) -> str:
-    """Return the names of a function's arguments, "(x, dim)"."""
+    """Return a function's arguments without their annotations, "(x, mask=None)"."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return "(...)"
-    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
-    return f"({', '.join(stars.get(p.kind, '') + p.name for p in parameters)})"
+    empty = inspect.Parameter.empty
+    bare = [p.replace(annotation=empty) for p in parameters]
+    return clean(str(inspect.Signature(bare)))
 
 
 def _behaves_like(attempt: Attempt, mistake: Mistake) -> bool:
@@ -478,7 +502,29 @@ def _difference_details(
 ) -> tuple[tuple[str, str], ...]:
     """Return the details of a difference: the case, both sides, the inputs."""
     seen = (("What shows it", difference.sentence),) if with_sentence else ()
-    return (*seen, ("Case", case.name), *difference.details, *_inputs(attempt, case))
+    pattern = _lasting_pattern(attempt, difference)
+    told = (("Pattern", pattern),) if pattern else ()
+    return (*seen, ("Case", case.name), *difference.details, *told, *_inputs(attempt, case))
+
+
+def _lasting_pattern(attempt: Attempt, difference: Difference) -> str | None:
+    """Return the first pattern of a difference whose kind every case shows: no accident of one."""
+    triples = zip(attempt.cases, attempt.expected, attempt.outcomes, strict=True)
+    others = [
+        {_without_numbers(pattern) for pattern in other.patterns}
+        for case, right, outcome in triples
+        if outcome.error is None
+        for other in _case_differences(attempt, case, right, outcome)
+        if int(dict(other.details).get("Differ", "0").split()[0]) > 1
+    ]
+    for pattern in difference.patterns:
+        if all(_without_numbers(pattern) in kinds for kinds in others):
+            return pattern
+    return None
+
+
+def _without_numbers(text: str) -> str:
+    return re.sub(r"-?\d[\d.e+-]*", "#", text)
 
 
 def _inputs(attempt: Attempt, case: Case) -> tuple[tuple[str, str], ...]:

@@ -1,6 +1,6 @@
 """Compares what was expected with what came, and says how they differ."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +23,14 @@ class Difference:
         sentence: the difference in words.
         details: (label, text) pairs with both sides.
         is_nan: the result has NaN where a number was expected.
+        patterns: simple relations that hold between all entries of both sides.
     """
 
     status: Status
     sentence: str
     details: tuple[tuple[str, str], ...] = ()
     is_nan: bool = False
+    patterns: tuple[str, ...] = ()
 
 
 AxisNames = dict[int, str]
@@ -91,11 +93,22 @@ def _compare_sequences(
         return [Difference(Status.WRONG_TYPE, sentence, _both(expected, got))]
     if all(isinstance(e, (bool, int, float, str)) for e in expected) and len(expected) > 3:
         return _first_part(expected, got, tolerance, what)
+    if _other_order(expected, got):
+        sentence = f"{_start(what)} holds the right shapes in another order: swap the two values."
+        return [Difference(Status.WRONG_SHAPE, sentence, _both(expected, got))]
     found = []
     for i, (e, g) in enumerate(zip(expected, got, strict=True)):
         part = f"value {i + 1} of the {len(expected)} in {what}" if len(expected) > 1 else what
         found += _compare(e, g, tolerance, names, part)
     return found
+
+
+def _other_order(expected: Sequence, got: Sequence) -> bool:
+    """Say whether two tensors have each other's shape."""
+    if len(expected) != 2 or not all(isinstance(t, torch.Tensor) for t in (*expected, *got)):
+        return False
+    shapes = [t.shape for t in expected]
+    return shapes[0] != shapes[1] and shapes == [t.shape for t in got][::-1]
 
 
 def _first_part(
@@ -192,7 +205,7 @@ def _compare_tensors(
             "where the inputs are, was expected: make new tensors with `device=x.device`."
         )
         return [Difference(Status.WRONG_DTYPE, sentence)]
-    expected, got = expected.detach(), got.detach()
+    expected, got = expected.detach(), got.detach().as_subclass(torch.Tensor)
     wrong = _wrong_entries(expected, got, tolerance)
     if not bool(wrong.any()):
         return []
@@ -228,7 +241,7 @@ def _type_advice(expected: Any, got: Any) -> str:
 
 
 _TYPE_ADVICE: tuple[tuple[Any, Any, str], ...] = (
-    (torch.Tensor, type(None), ""),
+    (torch.Tensor, type(None), " here; does a branch of your function lack its `return`?"),
     (torch.Tensor, np.ndarray, "; stay with torch's functions, or end with `torch.from_numpy`"),
     (torch.Tensor, tuple, "; return the tensor alone"),
     (
@@ -325,15 +338,13 @@ def _wrong_value(
     details = []
     if expected.numel() > 1:
         details.append(("Differ", f"{int(wrong.sum())} of {expected.numel()} entries"))
-    pattern = _pattern(expected, got)
-    if pattern:
-        details.append(("Pattern", pattern))
     if 1 < expected.numel() <= 12:
         details += _both(expected, got)
     return Difference(
         Status.DIFFERENT_VALUE,
         f"{_start(where)} is {have} where {want} was expected.",
         tuple(details),
+        patterns=tuple(_patterns(expected, got)) if expected.numel() > 1 else (),
     )
 
 
@@ -353,24 +364,25 @@ def _has_nan(appeared: torch.Tensor, what: str) -> Difference:
     )
 
 
-def _pattern(expected: torch.Tensor, got: torch.Tensor) -> str:
-    """Name a simple relation between all entries of two tensors, or return an empty string."""
+def _patterns(expected: torch.Tensor, got: torch.Tensor) -> Iterator[str]:
+    """Yield the simple relations that hold between all entries of two tensors."""
     if expected.dtype == torch.bool:
-        return "every entry is the opposite of what was expected" if _close(got, ~expected) else ""
+        if _close(got, ~expected):
+            yield "every entry is the opposite of what was expected"
+        return
     for relation, transformed in _transformations(expected):
         if transformed.shape == got.shape and _close(got, transformed):
-            return f"your values are the expected ones {relation}"
+            yield f"your values are the expected ones {relation}"
     if not expected.is_floating_point() or not bool(torch.isfinite(got).all()):
-        return ""
+        return
     shift = (got - expected).flatten()
-    if expected.numel() > 1 and _close(shift, shift[:1].expand_as(shift)):
-        return f"every entry is off by the same {shift[0].item():.4g}"
+    if _close(shift, shift[:1].expand_as(shift)):
+        yield f"every entry is off by the same {shift[0].item():.4g}"
     large = expected.abs() > 1e-3
     if int(large.sum()) > 1:
         ratio = got[large] / expected[large]
-        if _close(ratio, ratio[:1].expand_as(ratio)) and ratio[0] != 0:
-            return f"every entry is {ratio[0].item():.4g} times the expected one"
-    return ""
+        if _close(ratio, ratio[:1].expand_as(ratio)) and f"{ratio[0]:.4g}" not in ("0", "1"):
+            yield f"every entry is {ratio[0].item():.4g} times the expected one"
 
 
 def _transformations(expected: torch.Tensor) -> list[tuple[str, torch.Tensor]]:

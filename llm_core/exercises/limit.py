@@ -2,6 +2,7 @@
 
 import ctypes
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +13,9 @@ _REPEAT = 0.005
 
 _POLL = 0.02
 """Seconds after which the watchdog thread of a call that has ended notices it."""
+
+_PATIENCE = 20
+"""Interruptions that a call may swallow before it is interrupted between its lines as well."""
 
 
 class TimeUpError(BaseException):
@@ -26,6 +30,7 @@ def run_limited(function: Callable[[], Any], seconds: float) -> Any:
     exception in the calling thread, where it surfaces at the next Python instruction. Either
     repeats until the call ends. The caller's own timer and handler are put back.
     A single long call into C, such as one huge matrix product, is interrupted when it returns.
+    Code that sleeps inside `try` and swallows everything is stopped by the timer only.
 
     Raises:
         TimeUpError: the limit passed.
@@ -66,6 +71,9 @@ class _SignalLimit:
         self._began = time.monotonic()
         self._timer = (0.0, 0.0)
         self._stopped = False
+        self._interruptions = 0
+        self._caller = sys._getframe(1)
+        self._trace = sys.gettrace()
         self._handler = signal.signal(signal.SIGALRM, self._interrupt)
         self._timer = signal.setitimer(signal.ITIMER_REAL, seconds, _REPEAT)
 
@@ -75,6 +83,8 @@ class _SignalLimit:
             return
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, self._handler or signal.SIG_DFL)
+        if self._interruptions > _PATIENCE:
+            sys.settrace(self._trace)
         self._stopped = True
         left, interval = self._timer
         if left:
@@ -82,7 +92,25 @@ class _SignalLimit:
             signal.setitimer(signal.ITIMER_REAL, left, interval)
 
     def _interrupt(self, number: int, frame: Any) -> None:
+        self._interruptions += 1
+        if self._interruptions > _PATIENCE:
+            self._interrupt_a_line(frame, self._interruptions % 7)
         raise TimeUpError
+
+    def _interrupt_a_line(self, frame: Any, later: int) -> None:
+        """Raise again some lines later, where no `try` may stand around the code."""
+        lines = iter(range(later))
+
+        def trace(frame: Any, event: str, _: Any) -> Any:
+            if event == "line" and next(lines, None) is None:
+                raise TimeUpError
+            return trace
+
+        while frame is not None and frame is not self._caller:
+            if frame.f_code.co_filename != __file__:  # `stop` must come to its end
+                frame.f_trace = trace
+            frame = frame.f_back
+        sys.settrace(lambda *_: None)  # without one, a frame's own is not called
 
 
 class _ThreadLimit:

@@ -102,6 +102,11 @@ def _center_in_place(x):
     return x
 
 
+def _center_divided_by_std(x):
+    centred = center_rows(x)
+    return centred / (centred.square().sum(dim=1, keepdim=True) / (x.shape[1] - 1)).sqrt()
+
+
 CENTER_MISTAKES = (
     Mistake(
         "centres_columns",
@@ -127,6 +132,13 @@ CENTER_MISTAKES = (
         "also_divides",
         _center_standardised,
         "You also divide by the spread of the row; here only the mean is taken off.",
+        "only that each row has the mean 0",
+    ),
+    Mistake(
+        "divides_by_standard_deviation",
+        _center_divided_by_std,
+        "You also divide by the standard deviation, which is 0 for a row of equal numbers and does "
+        "not exist for a single one; here only the mean is taken off.",
         "only that each row has the mean 0",
     ),
     Mistake(
