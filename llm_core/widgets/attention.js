@@ -1,11 +1,11 @@
 // The attention explorer: Python sends the scores, weights and values of every layer and head; all
 // that a control changes is done here.
 const STEPS = [
-  { name: "1 Scores", map: "Scores q · k", shows: "the raw scores", row: "q · k" },
-  { name: "2 Scale", map: "Scores ÷ √D", shows: "the scaled scores", row: "÷ √D" },
-  { name: "3 Mask", map: "Scores, the future masked", shows: "the masked scores", row: "mask" },
-  { name: "4 Softmax", map: "Attention weights", shows: "the weights", row: "softmax" },
-  { name: "5 Mix values", map: "Output: weighted values", shows: "the weighted values", row: "weight" },
+  { name: "1 Scores", map: "Scores q · k", shows: "the raw scores" },
+  { name: "2 Scale", map: "Scores ÷ √D", shows: "the scaled scores" },
+  { name: "3 Mask", map: "Scores, the future masked", shows: "the masked scores" },
+  { name: "4 Softmax", map: "Attention weights", shows: "the weights" },
+  { name: "5 Weighted values", map: "Output: weighted values", shows: "the weighted values" },
 ];
 const CHANNELS_SHOWN = 3;
 
@@ -67,6 +67,7 @@ function ends(values) {
 function render({ model, el }) {
   let arrays = null;
   let hovered = [null, null];
+  let revealed = ""; // for which numbers the table has been scrolled to the heaviest key
 
   const view = kit.view({ model, el, title: "Where does each token look?", label: "Attention explorer", draw });
   const count = (n) => Array.from({ length: n }, (_, i) => [i + 1, String(i + 1)]);
@@ -95,9 +96,9 @@ function render({ model, el }) {
     kit.element("p", { class: "llm-hint" }, "Query token: click one, or move with the arrow keys. The number under a token is how much the query looks at it."),
     chips,
     view.summary,
-    kit.columns(mapPanel, kit.panel("Who looks at whom", null, lines)),
     numbersHeading,
     numbers,
+    kit.columns(mapPanel, kit.panel("Who looks at whom", null, lines)),
   );
 
   function unpack() {
@@ -106,6 +107,7 @@ function render({ model, el }) {
       ? Object.fromEntries(Object.keys(packed).map((name) => [name, kit.array(packed[name])]))
       : null;
     hovered = [null, null];
+    revealed = "";
   }
   function hover(row, column) {
     if (hovered[0] === row && hovered[1] === column) return;
@@ -173,17 +175,24 @@ function render({ model, el }) {
     const { T, D, raw, scaled, values } = head;
     const at = (numbers_) => Array.from(numbers_.subarray(query * T, (query + 1) * T));
     const line = (name, entries, sum = "") => [name, ...entries.map((x) => kit.format(x)), sum];
-    const rows = [line("q · k", at(raw))];
-    if (stepNow >= 1) rows.push(line(`÷ √${D} = ÷ ${kit.format(Math.sqrt(D))}`, at(scaled)));
-    if (stepNow >= 2) rows.push(line("mask", row.masked));
-    if (stepNow >= 3) rows.push(line("softmax", row.weights, "1.00"));
-    for (let d = 0; stepNow >= 4 && d < Math.min(CHANNELS_SHOWN, D); d += 1) {
+    const rows = [
+      line("q · k", at(raw)),
+      line(`÷ √${D} = ÷ ${kit.format(Math.sqrt(D))}`, at(scaled)),
+      line("mask", row.masked),
+      line("softmax", row.weights, "1.00"),
+    ];
+    for (let d = 0; d < Math.min(CHANNELS_SHOWN, D); d += 1) {
       const parts = row.weights.map((weight, key) => weight * values[key * D + d]);
       rows.push(line(`weight × value[${d}]`, parts, kit.format(parts.reduce((a, b) => a + b, 0))));
     }
-    numbersHeading.textContent = `The numbers of ${nameOf(tokens, query)}, step by step`;
-    numbers.update(["key", ...tokens, stepNow >= 3 ? "sum" : ""], rows);
-    numbers.mark(query + 1);
+    const heaviest = row.weights.indexOf(Math.max(...row.weights));
+    const most = heaviest === query ? "itself" : nameOf(tokens, heaviest);
+    numbersHeading.textContent = `The numbers of ${nameOf(tokens, query)}, step by step (it looks most at ${most})`;
+    numbers.update(["key", ...tokens, "sum"], rows);
+    numbers.phase((r) => Math.sign(Math.min(r, 4) - stepNow));
+    numbers.mark({ "llm-marked": query + 1, "llm-heaviest": heaviest + 1 });
+    const wanted = `${model.get("layer")} ${model.get("head")} ${query}`;
+    if (wanted !== revealed && numbers.reveal(heaviest + 1)) revealed = wanted;
   }
 
   return view.dispose;

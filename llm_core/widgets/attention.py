@@ -176,7 +176,8 @@ class AttentionExplorer(Explorer):
     def _draw_map(self, figure: Any, axes: Any) -> None:
         limits = {"vmin": 0, "vmax": 1} if self.step == 3 else {}
         shown = self._map()
-        axes.set_facecolor("0.92")
+        axes.grid(False)
+        axes.patch.set(facecolor="0.88", edgecolor="0.68", hatch="////")  # what is masked
         image = axes.imshow(shown, cmap="viridis", aspect="auto", **limits)
         figure.colorbar(image, ax=axes, shrink=0.8)
         size = 8 if len(self.tokens) <= 20 else 5

@@ -705,9 +705,29 @@ const kit = (() => {
         if (cells[r][c].textContent !== text) cells[r][c].textContent = text;
       }));
     }
-    /** Mark one column, so that a long table shows where the hand is. */
-    const mark = (column) => cells.forEach((line) => line.forEach((cell, c) => cell.classList.toggle("llm-marked", c === column)));
-    return { root, update, mark };
+    /** Mark columns, so that a long table shows where the hand is: `{ class: column }`. */
+    const mark = (columns) => Object.entries(columns).forEach(([name, column]) => {
+      cells.forEach((line) => line.forEach((cell, c) => cell.classList.toggle(name, c === column)));
+    });
+    /**
+     * Show how far a calculation has come. `when(row)` is below 0 for a row that is done, 0 for the
+     * present one, above 0 for one to come, which keeps its place but hides its numbers.
+     */
+    const phase = (when) => [...inner.tBodies[0].rows].forEach((line, r) => {
+      line.classList.toggle("llm-now", when(r) === 0);
+      line.classList.toggle("llm-to-come", when(r) > 0);
+    });
+    /** Scroll sideways, if need be, until a column is in sight; false while nothing is laid out. */
+    function reveal(column) {
+      if (!root.clientWidth) return false;
+      const [name, cell] = [cells[0][0], cells[0][column]];
+      const [start, end] = [cell.offsetLeft - name.offsetWidth, cell.offsetLeft + cell.offsetWidth];
+      if (start < root.scrollLeft || end > root.scrollLeft + root.clientWidth) {
+        root.scrollLeft = (start + end - root.clientWidth) / 2;
+      }
+      return true;
+    }
+    return { root, update, mark, phase, reveal };
   }
 
   return {
