@@ -5,10 +5,12 @@ import io
 import re
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
 import traitlets
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from llm_core.config import GPTConfig
@@ -390,3 +392,20 @@ def test_messages_that_mean_nothing_change_nothing(content: Any) -> None:
 
 def test_unknown_words_in_the_prompt_are_named() -> None:
     assert "zebra" in teller(prompt="Tom had a zebra").notice
+
+
+def test_a_known_word_like_the_unknown_one_is_suggested() -> None:
+    notice = teller(prompt="tom had a gardens").notice
+    assert notice.endswith("read as <unk>: tom, gardens. It knows: Tom, garden.")
+    assert "It knows" not in teller(prompt="Tom had a zebra").notice
+
+
+def test_the_masked_part_of_the_picture_is_hatched_and_has_no_colour() -> None:
+    figure = Figure()
+    with matplotlib.rc_context({"axes.grid": True}):
+        explorer().draw(figure)
+    heat_map = figure.axes[0]
+    assert heat_map.patch.get_hatch()
+    assert not any(line.get_visible() for line in heat_map.get_xgridlines())
+    shown = heat_map.images[0].get_array()
+    assert np.ma.getmaskarray(np.ma.masked_invalid(shown))[0, 1:].all()

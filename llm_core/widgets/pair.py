@@ -1,5 +1,6 @@
 """What every explorer of a language model asks of the model and the tokenizer that it is given."""
 
+from difflib import get_close_matches
 from typing import Any
 
 import regex
@@ -47,4 +48,10 @@ def unknown_words(tokenizer: Tokenizer, text: str) -> str:
     unknown = [word for word in words if tokenizer.encode(word) == [unknown_id]]
     if not unknown:
         return ""
-    return f"Words that the model does not know, read as <unk>: {', '.join(unknown)}."
+    names = [tokenizer.token(id) for id in range(tokenizer.vocab_size)]
+    known = {name.lower(): name for name in names}
+    close = dict.fromkeys(
+        known[like] for word in unknown for like in get_close_matches(word.lower(), known, 1, 0.75)
+    )
+    advice = f" It knows: {', '.join(list(close)[:3])}." if close else ""
+    return f"Words that the model does not know, read as <unk>: {', '.join(unknown)}.{advice}"

@@ -72,6 +72,7 @@ function render({ model, el }) {
     story.update(tokens, place);
     page.setAttribute("aria-busy", String(running));
     progress.textContent = running ? `writing … ${tokens.length} of ${model.get("length")}` : "";
+    if (running) view.say("Writing a new story …");
 
     const names = model.get("names");
     const packed = model.get("arrays").logits;
