@@ -27,6 +27,9 @@ N_VAL_STORIES = 400
 """Stories to validate on; the same for every run, and never among the training stories."""
 
 VAL_STORIES_SEED = 1_000_003
+SHARE_ELSEWHERE = 0.25
+"""Share of the windows over stories that begin anywhere, as a text that somebody types may."""
+
 MOST_VAL_BYTES = 200_000
 """Validation takes at most this much of a text, so that it stays quick."""
 
@@ -188,15 +191,18 @@ def story_windows(
     device: torch.device,
     generator: torch.Generator,
 ) -> Batch:
-    """Draw windows that begin with a story, (B, T) each.
+    """Draw windows of stories, (B, T) each: most begin with a story, some anywhere.
 
-    A model that always sees a story from its start learns to look things up sooner than one whose
-    windows begin in the middle, where what it should look up may be missing. A window begins with
-    the STORY_END before the story, the newline after that, or the story's first token, so that the
-    model later takes a text in any of these forms.
+    A model that sees a story from its start learns to look things up sooner than one whose windows
+    begin in the middle, where what it should look up may be missing. Such a window begins with the
+    STORY_END before the story, the newline after that, or the story's first token, so that the
+    model later takes a text in any of these forms. The others let it continue any piece of a story.
     """
-    picked = starts[torch.randint(len(starts), (batch_size,), generator=generator)]  # (B,)
-    picked = picked + torch.randint(3, (batch_size,), generator=generator)
+    first = starts[torch.randint(len(starts), (batch_size,), generator=generator)]  # (B,)
+    first = first + torch.randint(3, (batch_size,), generator=generator)
+    elsewhere = torch.randint(len(ids) - context_length, (batch_size,), generator=generator)
+    chance = torch.rand(batch_size, generator=generator)
+    picked = torch.where(chance < SHARE_ELSEWHERE, elsewhere, first)
     return windows_at(ids, picked, context_length, device)
 
 
