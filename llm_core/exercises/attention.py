@@ -814,7 +814,7 @@ SOFTMAX_MISTAKES = (
 
 SOFTMAX = Exercise(
     id="attention.softmax",
-    title="A softmax that never overflows",
+    title="Softmax",
     reference=softmax,
     cases=SOFTMAX_CASES,
     mistakes=SOFTMAX_MISTAKES,
@@ -897,6 +897,10 @@ def _one_scale_by_width(query, keys, values):
     return _one_from_scores(keys @ query / len(query), values)
 
 
+def _one_scale_of_the_example(query, keys, values):
+    return _one_from_scores(keys @ query / math.sqrt(3), values)
+
+
 def _one_scale_by_tokens(query, keys, values):
     return _one_from_scores(keys @ query / math.sqrt(len(keys)), values)
 
@@ -966,6 +970,13 @@ def _one_order_swapped(query, keys, values):
 
 
 ATTEND_ONE_MISTAKES = (
+    Mistake(
+        "scale_of_the_example",
+        _one_scale_of_the_example,
+        "You divide by the root of 3, which was the width of the queries in the example; take the "
+        "width of the query that you are given.",
+        "queries of width 3",
+    ),
     Mistake(
         "no_scale",
         _one_no_scale,
@@ -1079,7 +1090,7 @@ ATTEND_ONE_MISTAKES = (
 
 ATTEND_ONE = Exercise(
     id="attention.attend_one",
-    title="One query looks at all tokens",
+    title="One query attends",
     reference=attend_one,
     cases=ATTEND_ONE_CASES,
     mistakes=ATTEND_ONE_MISTAKES,
@@ -1262,7 +1273,7 @@ CAUSAL_MASK_MISTAKES = (
 
 CAUSAL_MASK = Exercise(
     id="attention.causal_mask",
-    title="Hide the future",
+    title="The causal mask",
     reference=causal_mask,
     cases=CAUSAL_MASK_CASES,
     mistakes=CAUSAL_MASK_MISTAKES,
@@ -1725,7 +1736,7 @@ ATTENTION_MISTAKES = (
 
 ATTENTION = Exercise(
     id="attention.scaled_dot_product_attention",
-    title="All queries at once, with a mask",
+    title="Scaled dot-product attention",
     reference=scaled_dot_product_attention,
     cases=ATTENTION_CASES,
     mistakes=ATTENTION_MISTAKES,
@@ -1906,7 +1917,7 @@ SPLIT_MISTAKES = (
 
 SPLIT_HEADS = Exercise(
     id="attention.split_heads",
-    title="Cut the channels into heads",
+    title="Split the heads",
     reference=split_heads,
     cases=SPLIT_CASES,
     mistakes=SPLIT_MISTAKES,
@@ -2085,7 +2096,7 @@ MERGE_MISTAKES = (
 
 MERGE_HEADS = Exercise(
     id="attention.merge_heads",
-    title="Lay the heads side by side",
+    title="Merge the heads",
     reference=merge_heads,
     cases=MERGE_CASES,
     mistakes=MERGE_MISTAKES,
@@ -2431,7 +2442,7 @@ BLOCK_MISTAKES = (
 
 MULTI_HEAD = Exercise(
     id="attention.multi_head_attention",
-    title="Several heads in one go",
+    title="Multi-head attention",
     reference=multi_head_attention,
     cases=BLOCK_CASES,
     mistakes=BLOCK_MISTAKES,
@@ -2680,7 +2691,7 @@ EXPOSE_MISTAKES = (
 
 EXPOSE_BUG = Exercise(
     id="attention.expose_bug",
-    title="Write an input that exposes a bug",
+    title="Expose the bug",
     reference=expose_bug,
     cases=(),
     mistakes=EXPOSE_MISTAKES,
@@ -2742,8 +2753,8 @@ WARMUP = (
         ),
     ),
     Question(
-        "'the' occurs twice in 'the queen found the ring'. Its embedding is looked up in a table, "
-        "with no positions added. How do the two vectors compare?",
+        "Each token gets a vector, a row of a table, as in the exercise look_up. In 'the queen "
+        "found the ring', 'the' occurs twice. How do its two vectors compare?",
         (
             Option(
                 "They are equal, since both come from the same row of the table.",
@@ -2756,7 +2767,7 @@ WARMUP = (
             ),
             Option(
                 "They differ, because the second comes later.",
-                "No. A look-up does not see where a token stands; that needs positions.",
+                "No. A look-up knows the id and nothing else, not even where the token stands.",
             ),
             Option(
                 "They are random and change with each call.",
@@ -2788,26 +2799,25 @@ WARMUP = (
         ),
     ),
     Question(
-        "Why does a Transformer add something about positions to the embeddings?",
+        "x has the shape (2, 3). What is the shape of x.sum(dim=-1, keepdim=True)?",
         (
             Option(
-                "To make the vectors longer, so that they hold more.",
-                "No. Adding keeps the length; a vector of 64 numbers still has 64.",
+                "(2,)",
+                "No. That is the shape without keepdim: the axis that is summed over disappears.",
             ),
             Option(
-                "Because tokens would otherwise get the same id.",
-                "No. The id depends on the token only, and positions do not change it.",
+                "(1, 3)",
+                "No. That keeps the columns; dim=-1 sums along each row, over the last axis.",
             ),
             Option(
-                "Because attention by itself treats its input as a set and would not notice "
-                "another order.",
-                "Yes. This chapter shows it: shuffle the tokens and the outputs come out shuffled "
-                "in the same way, nothing else.",
+                "(2, 1)",
+                "Yes. One sum for each row, and the last axis is kept with length 1, so that the "
+                "sums can be subtracted from x or divide it.",
                 right=True,
             ),
             Option(
-                "To keep the numbers small enough for the softmax.",
-                "No. That is what the scale 1/√D is for.",
+                "(3,)",
+                "No. That is a sum down the columns, over axis 0, without keepdim.",
             ),
         ),
     ),

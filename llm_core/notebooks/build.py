@@ -190,9 +190,12 @@ def _exercise_id(check: NotebookNode, exercise: NotebookNode, where: str) -> str
     exercise_id, name = match.groups()
     if not re.search(rf"^def {name}\(", exercise.source, re.MULTILINE):
         raise BuildError(f"{where}: the exercise cell before it defines no function {name}")
-    for marker in ("BEGIN SOLUTION", "END SOLUTION"):
-        if exercise.source.count(f"### {marker}") != 1:
-            raise BuildError(f"{where}: its exercise cell needs '### {marker}' exactly once")
+    marks = re.findall("### (BEGIN|END) SOLUTION", exercise.source)
+    if not marks or marks != ["BEGIN", "END"] * (len(marks) // 2):
+        raise BuildError(
+            f"{where}: its exercise cell needs '### BEGIN SOLUTION' and '### END SOLUTION' in "
+            "turn, once for each gap that the learner fills"
+        )
     return exercise_id
 
 
