@@ -5,8 +5,9 @@
 # the first.](../assets/map_00.svg)
 #
 # In this course you build a language model, the kind of program that continues a text, from its
-# smallest parts to one that writes stories. Nothing is taken on trust: every part is written by
-# hand, checked, and looked at while it works.
+# smallest parts to one that writes stories. Yours is a **Transformer**, as are nearly all the large
+# ones of today. Nothing is taken on trust: every part is written by hand, checked, and looked at
+# while it works.
 #
 # **You will** check your machine, let a finished model write a story, and warm up with tensors, the
 # arrays of numbers that everything here is made of.
@@ -33,7 +34,7 @@ _ = torch.set_printoptions(precision=2, sci_mode=False)
 # ### Your machine
 #
 # The next cell looks at your machine and says what to do if something is missing. Two processor
-# cores and 4 GB of memory are enough for the first nine chapters; a graphics card is not needed.
+# cores and 4 GB of memory are enough for the whole course; a graphics card is not needed.
 
 # %% tags=["nbval-ignore-output"]
 from llm_core.notebooks.environment import check_environment
@@ -44,11 +45,14 @@ check_environment()
 # ## A taste of the end
 #
 # The course comes with a small model that was trained on short stories, by the code that you are
-# going to write. It reads a beginning and says, for each word that it knows, how likely that word
-# is to come next. One word is drawn, added to the text, and the model is asked again.
+# going to write. For a model, a text is a row of **tokens**: here, words and signs such as the full
+# stop. Each token that the model knows has a number, its **id**.
+#
+# The model reads a beginning and says, for each token that it knows, how likely that token is to
+# come next. One is drawn, added to the text, and the model is asked again.
 #
 # **Things to try:** press *Generate*. Then move **temperature**, which says how daring the draw is,
-# to 0, and to 2. What happens to the story, and to the bars of likely next words?
+# to 0, and to 2. What happens to the story, and to the bars of likely next tokens?
 
 # %% tags=["nbval-ignore-output"]
 from llm_core.widgets.start_here import StoryTeller
@@ -56,9 +60,9 @@ from llm_core.widgets.start_here import StoryTeller
 StoryTeller()
 
 # %% [markdown]
-# At temperature 0 the likeliest word is always taken: correct, and the same every time. At 2,
-# unlikely words are drawn often, and the story falls apart. Between the two lies what one wants.
-# Chapter 08 builds these draws.
+# At temperature 0 the likeliest token is always taken: correct, and the same every time. At 2,
+# unlikely tokens are drawn often, and the story falls apart. What you want lies in between. Chapter
+# 08 builds these draws.
 #
 # The same in two lines of Python: a model, a beginning, a continuation.
 
@@ -69,15 +73,15 @@ from llm_core.sampling import generate
 model, tokenizer = load_pretrained("stories")
 
 # %%
-beginning = "Mia"
+beginning = "Once there was a queen called"
 ids = torch.tensor([tokenizer.encode(beginning)])
-story = generate(model, ids, max_new_tokens=30, temperature=0)
+story = generate(model, ids, max_new_tokens=49, temperature=0)
 
 print(tokenizer.decode(story[0].tolist()))
 
 # %% [markdown]
-# A model this small knows a hundred words and no world. The large ones that you have met work in
-# the same way, with the same parts.
+# A model this small knows 168 words and signs, and no world. The large ones that you have met work
+# in the same way, with the same parts.
 
 # %% [markdown]
 # ## The map
@@ -128,6 +132,7 @@ print("shape:", tuple(x.shape))
 
 # %% [markdown]
 # Axes are counted from 0; `dim=-1` is the last one. A sum along an axis makes that axis disappear.
+# The same holds for `x.mean(dim=...)`, the mean, and `x.amax(dim=...)`, the largest entry.
 
 # %%
 print("down the columns, dim=0: ", x.sum(dim=0))
@@ -146,7 +151,7 @@ print("(2, 3) + (2, 1):")
 print(x + column)
 
 # %% [markdown]
-# **Predict:** `x` has the shape (2, 3). What does `x.sum(dim=-1)` have for a shape, and can it be
+# **Predict:** `x` has the shape (2, 3). What shape does `x.sum(dim=-1)` have, and can it be
 # subtracted from `x`? Answer `"yes"` or `"no"`.
 
 # %%
@@ -177,7 +182,7 @@ print("with keepdim:", tuple(x.sum(dim=-1, keepdim=True).shape))
 # %% [markdown]
 # ### Exercise 1: centre the rows
 #
-# The steps are given; fill them in.
+# The two steps are named; write a line of code for each.
 
 
 # %% tags=["exercise"]
@@ -193,10 +198,12 @@ def center_rows(x):
     Example:
         center_rows(torch.tensor([[1.0, 3.0], [10.0, 30.0]])) gives [[-1, 1], [-10, 10]].
     """
-    ### BEGIN SOLUTION
     # Step 1: the mean of each row, with an axis of length 1 kept: shape (N, 1).
-    means = x.mean(dim=-1, keepdim=True)
+    ### BEGIN SOLUTION
+    means = x.mean(dim=-1, keepdim=True)  # (N, 1)
+    ### END SOLUTION
     # Step 2: subtract; broadcasting repeats each mean along its row.
+    ### BEGIN SOLUTION
     return x - means
     ### END SOLUTION
 
@@ -259,9 +266,9 @@ rows = torch.tensor([2, 0, 2])
 print(table[rows])
 
 # %% [markdown]
-# ### Exercise 3: look up
+# ### Exercise 3: look up rows
 #
-# No steps this time.
+# No steps this time: the whole function is yours.
 
 
 # %% tags=["exercise"]
@@ -313,5 +320,5 @@ progress()
 #
 # - Next: [04 attention](04_attention.ipynb).
 # - Write `pairwise_dots` with `torch.einsum`. Which letters disappear, and why?
-# - In the story teller, read the likely next words after *Mia has the*. Which words can follow, and
-#   which does the model rule out?
+# - Give the story teller the beginning *Once there was a girl called Mia. She had a*. Which tokens
+#   can follow, and which does the model rule out?

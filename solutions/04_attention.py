@@ -4,8 +4,9 @@
 # ![The course as a row of eight steps, from tokens to sampling. Step 4, attention, is
 # highlighted.](../assets/map_04.svg)
 #
-# A token's vector knows one thing: which token it is. Attention is the part of a Transformer in
-# which tokens look at each other and carry information from one place in the text to another.
+# A model keeps a vector for every token of a text (a word or a sign). At first that vector knows
+# one thing: which token it is. **Attention** is the part of a Transformer in which tokens look at
+# each other and carry information from one place in the text to another.
 #
 # **You will build** softmax, the causal mask, scaled dot-product attention and multi-head
 # attention, each first with six tokens and numbers that you can check by hand.
@@ -43,8 +44,7 @@ _ = torch.set_printoptions(precision=2, sci_mode=False)
 # %% [markdown]
 # ## Warm-up
 #
-# Three questions on what you have met so far. Answer from memory, then read why each option is
-# right or wrong.
+# Four questions on chapter 00. Answer from memory, then read why each option is right or wrong.
 
 # %%
 quiz("attention.warmup")
@@ -110,9 +110,9 @@ for token, key in zip(tokens, keys, strict=True):
 # %% [markdown]
 # ## 2. From scores to weights: softmax
 #
-# **Weights** must be positive and add up to one. **Softmax** gets there in two steps: the
-# exponential makes every number positive and lets high scores stand out, and dividing by the total
-# makes them add up to one.
+# **Weights** must not be negative, and must add up to one. **Softmax** gets there with the
+# exponential, which makes every number positive and lets high scores stand out, and by dividing by
+# the total, which makes them add up to one.
 #
 # $$\text{softmax}(x)_i = \frac{e^{x_i}}{\sum_j e^{x_j}}$$
 #
@@ -161,7 +161,8 @@ print("weights:", exponentials / exponentials.sum())
 # ### Exercise 1: softmax
 #
 # Write softmax for a tensor of any shape. `dim` says along which axis the weights add up to one.
-# Each slice along `dim` has its own largest entry.
+# Each slice along `dim` has its own largest entry: `x.amax(dim=..., keepdim=True)` finds them.
+# (`x.max(dim=...)` returns a pair: the values, and where they stood.)
 
 
 # %% tags=["exercise"]
@@ -169,19 +170,20 @@ def softmax(x, dim):
     """Turn scores into weights that are positive and add up to one along `dim`.
 
     Args:
-        x: floating-point tensor of any shape. An entry may be -inf; it gets the weight 0.
+        x: floating-point tensor of any shape. An entry may be -inf; it gets exactly the weight 0.
             Every slice along `dim` has at least one finite entry.
         dim: the axis along which the weights add up to one, 0 for the first, -1 for the last.
 
     Returns:
-        A new tensor with the shape of `x`. `x` itself is not changed.
+        A new tensor with the shape and dtype of `x`. `x` itself is not changed, and gradients
+        flow back to it: use torch operations only.
 
     Example:
         softmax(torch.tensor([[0.0, 0.0], [1000.0, 1000.0]]), dim=1)
         gives [[0.5, 0.5], [0.5, 0.5]].
     """
     ### BEGIN SOLUTION
-    largest = x.max(dim=dim, keepdim=True).values
+    largest = x.amax(dim=dim, keepdim=True)
     exponentials = (x - largest).exp()
     return exponentials / exponentials.sum(dim=dim, keepdim=True)
     ### END SOLUTION
@@ -251,7 +253,7 @@ print("at once:       ", weights @ values)
 # %% [markdown]
 # ### Exercise 2: one query attends
 #
-# The three steps have their names; the code is yours.
+# The three steps have their names; write a line of code for each.
 
 
 # %% tags=["exercise"]
@@ -265,17 +267,22 @@ def attend_one(query, keys, values):
 
     Returns:
         (output, weights), in this order: the weighted average of the values, shape (Dv,), and
-        the weights, shape (T,), which add up to one.
+        the weights, shape (T,), which add up to one. Both have the dtype of the inputs, and no
+        input is changed.
 
     Example:
         With one token there is nothing to choose: its weight is 1 and the output is its value.
     """
-    ### BEGIN SOLUTION
     # Step 1: one score for each token, divided by the square root of D.
+    ### BEGIN SOLUTION
     scores = keys @ query / math.sqrt(query.shape[0])  # (T,)
-    # Step 2: scores to weights.
-    weights = attention.softmax(scores, dim=0)
+    ### END SOLUTION
+    # Step 2: from scores to weights.
+    ### BEGIN SOLUTION
+    weights = attention.softmax(scores, dim=0)  # (T,)
+    ### END SOLUTION
     # Step 3: the weighted average of the values.
+    ### BEGIN SOLUTION
     return weights @ values, weights
     ### END SOLUTION
 
@@ -308,9 +315,10 @@ print("query:", tuple(query.shape), " key:", tuple(key.shape), " value:", tuple(
 # ## 4. Why divide by √D
 #
 # A dot product of $D$ numbers is a sum of $D$ terms. The more terms, the further it strays from
-# zero. Take queries and keys whose numbers are random with **variance** 1 (the variance is the mean
-# square of the distance from the mean; its root is the standard deviation). At $D = 4$ the scores
-# have a standard deviation of about 2.
+# zero. Take queries and keys of independent random numbers with mean 0 and **variance** 1 (the
+# variance is the mean square of the distance from the mean; its root is the standard deviation).
+# The product of two such numbers also has mean 0 and variance 1. At $D = 4$ the scores have a
+# standard deviation of about 2.
 #
 # **Predict:** what is the standard deviation of the scores at $D = 64$?
 
@@ -388,9 +396,9 @@ for factor in (1, 8, 32):
     print(f"scores × {factor:>2}: weights {weights.detach()}, gradient {scores.grad}")
 
 # %% [markdown]
-# When one weight is 1 and the others are 0, the gradient is 0: a small change of the scores changes
-# nothing, so training gets no signal. Dividing by $\sqrt{D}$ keeps the scores near 1 at the start,
-# where softmax still reacts.
+# When one weight is almost 1 and the others almost 0 (rounded here to 1 and 0), the gradient is
+# almost 0: a small change of the scores changes nothing, so training gets no signal. Dividing by
+# $\sqrt{D}$ keeps the spread of the scores near 1 at the start, where softmax still reacts.
 
 # %% [markdown]
 # ## 5. All queries at once
@@ -435,7 +443,8 @@ print("shape of the outputs:", tuple(outputs.shape))
 # %%
 def draw_weights(axis, weights, title):
     """Draw a (T, T) table of weights, with its numbers."""
-    axis.imshow(weights, cmap="cividis", vmin=0, vmax=1)
+    axis.imshow(weights.masked_fill(weights == 0, float("nan")), vmin=0, vmax=1)
+    axis.set_facecolor("lightgrey")  # where the weight is exactly 0
     for i, row in enumerate(weights.tolist()):
         for j, weight in enumerate(row):
             colour = "black" if weight > 0.5 else "white"
@@ -516,7 +525,7 @@ figure, axis = plt.subplots(figsize=(4.6, 4.4))
 draw_weights(axis, causal_weights, "Nobody looks ahead")
 show_figure(
     figure,
-    "The same table with a causal mask: entries above the diagonal are 0 and left blank, 'Mia' "
+    "The same table with a causal mask: entries above the diagonal are 0 and grey, 'Mia' "
     "puts weight 1 on itself, and 'the' spreads its weight over Mia, has and itself.",
 )
 
@@ -573,6 +582,9 @@ print("masked before softmax:          ", attention.softmax(extreme[:2], dim=0))
 # All the pieces in one function: scores, scale, mask, softmax, average. It works on the last two
 # axes, so that any number of texts can be treated at once: with shapes such as $(B, T, D)$, where
 # $B$ is the **batch size**, the number of texts. `transpose(-2, -1)` swaps the last two axes.
+#
+# In the shapes below, `...` stands for any axes before the last two, none or several. There may be
+# another number of keys, $S$, than of queries, $T$, as when one text looks at another.
 
 
 # %% tags=["exercise"]
@@ -581,14 +593,15 @@ def scaled_dot_product_attention(q, k, v, mask=None):
 
     Args:
         q: queries, shape (..., T, D).
-        k: keys, shape (..., S, D).
-        v: values, shape (..., S, Dv).
-        mask: None, or a boolean tensor that broadcasts to (..., T, S). True = may look.
-            Every row has at least one True.
+        k: keys, shape (..., S, D), with the same leading axes as q.
+        v: values, shape (..., S, Dv), with the same leading axes again.
+        mask: None, or a boolean tensor that broadcasts to (..., T, S): it may have fewer axes, or
+            axes of length 1. True = may look. Every row has at least one True.
 
     Returns:
         (output, weights): shapes (..., T, Dv) and (..., T, S). Each row of the weights adds up
-        to one.
+        to one, and where looking is forbidden the weight is 0, however low the other scores are.
+        Both have the dtype of the inputs, gradients flow back, and no input is changed.
 
     Scores are divided by the square root of D, the last axis of q.
     """
@@ -624,13 +637,14 @@ print("output: ", output[0])
 # `w_out`, mixes them.
 #
 # With $H$ heads, each works on $D = C / H$ numbers (`head_dim`), so that all heads together cost
-# about as much as one wide one. Some head may learn to find the person, another the thing.
+# about as much as one wide one. One head may learn to find the person, another the thing.
 
 # %% [markdown]
 # ### By a loop
 #
 # A small batch: $B = 2$ texts, $T = 6$ tokens, $C = 8$ numbers, $H = 2$ heads. Head $h$ takes the
-# columns $hD$ to $(h+1)D$ of the queries, keys and values.
+# columns from $hD$ up to, but not including, $(h+1)D$ of the queries, keys and values, as in a
+# Python slice.
 
 # %%
 B, T, C, H = 2, 6, 8, 2
@@ -701,7 +715,8 @@ def split_heads(x, n_heads):
         n_heads: H, number of heads; each is D = C / H wide.
 
     Returns:
-        Shape (B, H, T, D). Head h holds the columns h*D to (h+1)*D of x, for every token.
+        Shape (B, H, T, D). Head h holds the columns x[..., h*D : (h+1)*D], for every token.
+        x is not changed.
 
     Example:
         x = torch.arange(8).view(1, 2, 4) with 2 heads gives
@@ -718,7 +733,7 @@ def split_heads(x, n_heads):
 check("attention.split_heads", split_heads)
 
 # %% [markdown]
-# ### Exercise 6: merge them again
+# ### Exercise 6: merge the heads
 #
 # The way back. After a `transpose`, the numbers no longer lie in memory in the order of the axes,
 # and `view` refuses. `reshape` copies when it must.
@@ -733,6 +748,7 @@ def merge_heads(x):
 
     Returns:
         Shape (B, T, C) with C = H * D. For each token: head 0's numbers, then head 1's, and so on.
+        x is not changed.
     """
     ### BEGIN SOLUTION
     B, H, T, D = x.shape
@@ -747,9 +763,9 @@ check("attention.merge_heads", merge_heads)
 # %% [markdown]
 # ### Exercise 7: multi-head attention
 #
-# Everything together, without a loop over the heads. You may use `attention.softmax`,
-# `attention.causal_mask`, `attention.scaled_dot_product_attention`, and your own functions from
-# above.
+# Everything together, with a loop over the heads or, shorter, without. You may use
+# `attention.softmax`, `attention.causal_mask`, `attention.scaled_dot_product_attention`, and your
+# own functions from above.
 
 
 # %% tags=["exercise"]
@@ -759,10 +775,11 @@ def multi_head_attention(x, w_query, w_key, w_value, w_out, n_heads):
     Args:
         x: token vectors, shape (B, T, C).
         w_query, w_key, w_value, w_out: matrices of shape (C, C), applied as x @ w.
-        n_heads: H; head h uses the columns h*D to (h+1)*D of query, key and value, D = C / H.
+        n_heads: H; head h uses the columns [h*D : (h+1)*D] of query, key and value, D = C / H.
 
     Returns:
-        Shape (B, T, C): the heads side by side in order, times w_out. No token looks ahead.
+        Shape (B, T, C): the heads side by side in order, times w_out. No token looks ahead. The
+        result has the dtype of x, gradients flow back, and no input is changed.
     """
     ### BEGIN SOLUTION
     B, T, C = x.shape
@@ -810,8 +827,8 @@ model, tokenizer = load_pretrained("stories")
 print(f"{model.config.n_layers} layers with {model.config.n_heads} heads each")
 
 # %% [markdown]
-# Here is a story in its style. Its last sentence cannot be guessed: to write *Sam* and *yellow*,
-# the model must look them up.
+# Here is a piece of a story in its style. The last sentence cannot be guessed: to write *Sam* and
+# *yellow*, the model must look them up.
 
 # %%
 story = (
@@ -827,15 +844,18 @@ story = (
 #
 # 1. Choose the last *the* with the arrow keys; *yellow* comes next. Go through the layers and
 #    heads. Which one looks at an earlier *yellow*?
-# 2. Choose the question mark; *Sam* comes next. Which head looks for a name?
+# 2. Choose the question mark; *Sam* comes next. Which heads look for a name?
 # 3. Walk through the steps *scores → scale → mask → softmax → weighted values* and watch one row of
-#    numbers change.
-# 4. Change the story: another colour, another name, or nobody gives anything away.
+#    numbers change. (Each head is 32 numbers wide, hence the √32.)
+# 4. Change the story: another colour (red, blue, green, yellow), another name (Tom, Ben, Max, Sam,
+#    Anna, Mia, Lily, Zoe), or nobody gives anything away. 40 tokens fit.
 
 # %% tags=["nbval-ignore-output"]
 from llm_core.widgets.attention import AttentionExplorer
 
-AttentionExplorer(model, tokenizer, text=story)
+explorer = AttentionExplorer(model, tokenizer, text=story)
+explorer.query = 31  # the last "the", counted from 0
+explorer
 
 # %% [markdown]
 # Any model of the course can be looked at: pass yours in place of `model`, with its tokenizer.
@@ -843,9 +863,9 @@ AttentionExplorer(model, tokenizer, text=story)
 # %% [markdown]
 # ### All heads at a glance
 #
-# What to look for: most of each table is dark and even. There the head found nothing to look for
-# and spread its weight thinly. A bright spot is a look-up: at this token, nearly all weight goes to
-# one other token.
+# Rows are queries, columns keys; grey is the masked future. What to look for: most of each table is
+# dark and even. There the head found nothing to look for and spread its weight thinly. A bright
+# spot is a look-up: at this token, nearly all weight goes to one other token.
 
 # %%
 ids = torch.tensor([tokenizer.encode(story)])
@@ -854,9 +874,12 @@ _, _, layers = model(ids, return_weights=True)  # for each layer (B, H, T, T)
 # %%
 config = model.config
 figure, axes = plt.subplots(config.n_layers, config.n_heads, figsize=(9, 7.2))
+future = ~attention.causal_mask(ids.shape[1])
 for layer, weights in enumerate(layers):
     for head in range(config.n_heads):
-        axes[layer, head].imshow(weights[0, head].detach(), cmap="cividis", vmin=0, vmax=1)
+        shown = weights[0, head].detach().masked_fill(future, float("nan"))
+        axes[layer, head].imshow(shown, vmin=0, vmax=1)
+        axes[layer, head].set_facecolor("lightgrey")
         axes[layer, head].set_title(f"layer {layer + 1}, head {head + 1}", fontsize=10)
         axes[layer, head].set(xticks=[], yticks=[])
         axes[layer, head].grid(False)
@@ -909,25 +932,24 @@ axis.legend()
 show_figure(
     figure,
     "Bars for each head. One head of the first layer puts most of its weight on the earlier "
-    "mention of a colour, another on that of a name; all the others put little there.",
+    "mention, of a colour and of a name alike; the others put little there.",
 )
 
 # %%
-print("A head that looks up colours, weight above 0.7:", bool(on_colours.max() > 0.7))
-print("Another head that looks up names:", bool(on_names.argmax() != on_colours.argmax()))
+print("One head looks up colours and names:", bool(on_names.argmax() == on_colours.argmax()))
+print("with more than half of its weight:", bool(min(on_names.max(), on_colours.max()) > 0.5))
 
 # %% [markdown]
-# Nobody told one head to look up colours and another to look up names. Training found that useful.
-# This is the picture of section 1, *She* looking for *Mia*, in a model that nobody wrote by hand.
+# Nobody told this head to look up what comes next; training found it. This is the picture of
+# section 1, *She* looking for *Mia*, in a model that nobody wrote by hand.
 
 # %% [markdown]
 # ## 9. Attention sees a bag, not a row
 #
-# Nothing in the formula says where a token stands. Without a mask, shuffling the input tokens
-# shuffles the outputs in the same way and changes nothing else.
+# Does attention know where in the text a token stands? We shuffle six random token vectors, without
+# a mask, and compare each token's output with its output before.
 #
-# **Predict:** we shuffle six random token vectors and compare each token's output with the one that
-# it had before. By how much does the largest number differ?
+# **Predict:** by how much does the largest number differ?
 
 # %%
 my_guess = None  # a number, for example 0.5
@@ -945,8 +967,8 @@ difference = (shuffled - straight[order]).abs().max().item()
 reveal(
     "attention.shuffle",
     outcome=round(difference, 3),
-    explanation="A sum does not depend on the order of its terms, and each score depends on two "
-    "tokens alone.",
+    explanation="Each score depends on two tokens alone, and a sum does not depend on the order of "
+    "its terms. Shuffling the tokens shuffles the outputs and changes nothing else.",
 )
 
 # %% [markdown]
@@ -959,7 +981,8 @@ reveal(
 #
 # What happens without the mask? We train two tiny models on stories, equal but for the mask, and
 # watch the **loss**: how surprised a model is, on average, by the token that really comes next, in
-# **nats** (the natural-logarithm unit of surprise). 0 means never surprised.
+# **nats** (the natural-logarithm unit of surprise). 0 means never surprised. Training moves the
+# parameters, step by step, to where the loss is smaller; AdamW is a common rule for these steps.
 
 
 # %%
@@ -998,6 +1021,7 @@ STEPS, CONTEXT = 300, 32
 
 def train(masked):
     """Train a TinyModel; return it and its loss at every step."""
+    torch.set_num_threads(1)  # so small a model gains nothing from two cores
     torch.manual_seed(0)  # both models start from the same numbers
     model = TinyModel(tokenizer.vocab_size, CONTEXT, d_model=64, masked=masked)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
@@ -1040,10 +1064,13 @@ reveal(
 
 
 # %%
+other_ids = torch.tensor(tokenizer.encode("\n".join(stories(200, seed=10))))
+
+
 @torch.no_grad()
 def honest_loss(model):
-    """Loss of the prediction after each beginning of 5, 10, 15, ... 30 tokens."""
-    x, _ = get_batch(text_ids, 200, CONTEXT, generator=torch.Generator().manual_seed(2))
+    """Loss of the prediction after 5, 10, 15, ... 30 tokens of texts that were not trained on."""
+    x, _ = get_batch(other_ids, 200, CONTEXT, generator=torch.Generator().manual_seed(2))
     losses = [cross_entropy(model(x[:, :t])[:, -1], x[:, t]).item() for t in range(5, CONTEXT, 5)]
     return sum(losses) / len(losses)
 
@@ -1051,7 +1078,7 @@ def honest_loss(model):
 honest = [honest_loss(with_mask), honest_loss(without_mask)]
 
 # %% [markdown]
-# What to look for: each curve ends at the height of its bar only if training told the truth.
+# What to look for: compare the end of each curve with the bar of the same model.
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), width_ratios=[2, 1], sharey=True)
@@ -1064,11 +1091,11 @@ left.legend()
 bars = right.bar(["with mask", "without mask"], honest, color=["C0", "C1"])
 bars[1].set_hatch("//")
 right.bar_label(bars, fmt="%.1f", padding=2)
-right.set(title="Next token unseen")
+right.set(title="Next token hidden")
 show_figure(
     figure,
-    "Left: the loss without mask falls to near 0, with mask it levels off above 0.5. Right: on "
-    "unseen next tokens the model with mask keeps its loss, the one without is far worse.",
+    "Left: the loss without mask falls to near 0, with mask it levels off above 0.5. Right: when "
+    "the next token is hidden, the model with mask keeps its loss, the one without is far worse.",
 )
 
 # %%
@@ -1123,16 +1150,16 @@ check("attention.expose_bug", expose_bug)
 #
 # Every token looks at every earlier token: $T$ rows of up to $T$ scores. Twice the text, four times
 # the work. What to look for: both axes are logarithmic, so growth with $T^2$ is a straight line
-# with the slope of the dashed one. The dots may rise a little faster where the table of weights
-# becomes too large for the processor's fast memory.
+# with the slope of the dashed one. At the long end the dots may lie two or three times above it:
+# the table of weights no longer fits into the processor's fast memory. (A busy machine adds bumps.)
 
 
 # %%
 def seconds_for(T):
-    """Shortest of five runs of attention over T tokens, one head of width 64."""
+    """Shortest of seven runs of attention over T tokens, one head of width 64."""
     q = k = v = torch.randn(1, T, 64, generator=torch.Generator().manual_seed(0))
     mask, times = attention.causal_mask(T), []
-    for _ in range(5):
+    for _ in range(7):
         start = time.perf_counter()
         attention.scaled_dot_product_attention(q, k, v, mask)
         times.append(time.perf_counter() - start)
@@ -1145,14 +1172,17 @@ milliseconds = [1000 * seconds_for(T) for T in lengths]
 # %% tags=["nbval-ignore-output"]
 figure, axis = plt.subplots(figsize=(5.5, 3.2))
 axis.loglog(lengths, milliseconds, "o-", label="measured")
-guide = [milliseconds[2] * (T / lengths[2]) ** 2 for T in lengths]
+per_pair = sorted(ms / T**2 for ms, T in zip(milliseconds, lengths, strict=True))[2]  # median
+guide = [per_pair * T**2 for T in lengths]
 axis.loglog(lengths, guide, "--", label=r"slope of $T^2$")
 axis.set(xlabel="T, number of tokens", ylabel="milliseconds", title="Time for one head")
 axis.set_xticks(lengths, [f"{T:,}" for T in lengths])
 axis.minorticks_off()
 axis.legend()
 show_figure(
-    figure, "Time against number of tokens, both logarithmic: the dots rise like T squared."
+    figure,
+    "Time against number of tokens, both logarithmic: the dots rise about as fast as T squared, "
+    "and somewhat faster at the long end.",
 )
 
 # %% [markdown]
@@ -1165,9 +1195,10 @@ for T in (1_000, 10_000, 100_000):
     print(f"{T:>7,} tokens: {gigabytes:>8,.2f} GB")
 
 # %% [markdown]
-# Fused kernels such as [FlashAttention](https://arxiv.org/abs/2205.14135) never store the whole
-# table; the memory then grows with $T$, the work still with $T^2$. `llm_core` uses such a kernel
-# whenever nobody asks for the weights.
+# A **fused kernel** does all steps in one pass over the numbers. One such as
+# [FlashAttention](https://arxiv.org/abs/2205.14135) never stores the whole table; the memory then
+# grows with $T$, the work still with $T^2$. `llm_core` uses torch's fused kernel whenever nobody
+# asks for the weights.
 
 # %% [markdown]
 # ## 12. Assemble it
@@ -1219,7 +1250,7 @@ x = torch.randn(2, 10, 64, generator=torch.Generator().manual_seed(5))
 print("equal to llm_core's:", torch.allclose(mine(x), finished(x), atol=1e-6))
 
 # %% [markdown]
-# From here on, every chapter imports `MultiHeadAttention` from `llm_core.attention`.
+# Later chapters import `MultiHeadAttention` from `llm_core.attention`.
 
 # %% [markdown]
 # ## Recap
@@ -1252,8 +1283,8 @@ progress()
 #   difference is small. At which width does it show?
 # - Make a head that always looks exactly two tokens back. Which queries and keys do it, if every
 #   token's vector holds its position?
-# - With `AttentionExplorer`, find the head that matters most for a word of your choice: which one,
-#   if its weights were uniform, would hurt?
+# - Give the explorer a story in which two people have things of different colours. Does the head of
+#   section 8 still look at the right one?
 #
 # ## Papers
 #
