@@ -249,8 +249,12 @@ def drive_attention(hand: Hand, expected: Any) -> list[float]:
         "query by mouse": lambda: hand.widget.locator("[role=radio].llm-token").nth(2).click(),
     }.items():
         hand.must_change(what, act)
+    heights = set()
     for number in range(5):
         hand.must_change(f"step {number + 1} by mouse", lambda n=number: _step(hand, n))
+        heights.add(hand.widget.locator(".llm-table-box").bounding_box()["height"])
+        assert hand.widget.locator("tr:not(.llm-to-come) > td:last-child").count() >= number + 1
+    assert len(heights) == 1, "the table must not grow from step to step"
     _step(hand, 3)
 
     def apply() -> None:
@@ -271,6 +275,7 @@ def drive_attention(hand: Hand, expected: Any) -> list[float]:
     hand.page.keyboard.press("End")
     hand.settle()
     _same_as_python(hand, expected)
+    _shows_the_heaviest_key(hand)
     _refuses_empty_text(hand, text, expected.text)
     return _redraw_times(hand, chip)
 
@@ -280,6 +285,25 @@ def _same_as_python(hand: Hand, expected: Any) -> None:
     row = expected.numbers("weights")[expected.query]
     assert np.abs(hand.row() - row).max() <= 1e-5
     assert hand.summary() == expected.describe()
+
+
+def _shows_the_heaviest_key(hand: Hand) -> None:
+    """For every query the heaviest key's column must be in sight, beside the rows' names."""
+    for chip in hand.widget.locator("[role=radio].llm-token").all():
+        chip.click()
+        hand.page.mouse.move(2, 2)
+        hand.page.wait_for_timeout(60)
+        weight, left, right, name_ends, box_ends = hand.widget.evaluate(
+            """node => {
+                const box = node.querySelector(".llm-table-box").getBoundingClientRect();
+                const cell = node.querySelector("tbody tr:nth-child(4) .llm-heaviest");
+                const at = cell.getBoundingClientRect();
+                const name = cell.parentElement.firstChild.getBoundingClientRect();
+                return [Number(cell.textContent), at.left, at.right, name.right, box.right];
+            }"""
+        )
+        assert abs(weight - hand.row().max()) <= 0.006
+        assert name_ends - 1 <= left <= right <= box_ends + 1
 
 
 def _refuses_empty_text(hand: Hand, text: Any, good: str) -> None:
@@ -371,11 +395,23 @@ def drive_story(hand: Hand, expected: Any) -> list[float]:
         "seed by typing": lambda: hand.type(seed, "77"),
     }.items():
         hand.must_change(what, act)
+    hand.settle()
+    hand.widget.evaluate(
+        """node => {
+            const summary = node.querySelector(".llm-summary");
+            window.said = [];
+            new MutationObserver(() => window.said.push(summary.textContent))
+                .observe(summary, { childList: true });
+        }"""
+    )
     words = expected.beginning.split()
     hand.must_change(
         "beginning by keyboard", lambda: hand.type(beginning, words[0]), only_picture=True
     )
     hand.settle()
+    first, last = hand.page.evaluate("[window.said[0], window.said.at(-1)]")
+    assert first.startswith("Writing a new story"), "the old story's summary stood on"
+    assert last.startswith("Seed 77")
 
     temperature.focus()
     hand.page.evaluate("performance.clearMeasures()")
@@ -385,20 +421,38 @@ def drive_story(hand: Hand, expected: Any) -> list[float]:
 
 
 def drive_quiz(hand: Hand) -> None:
-    """Answer the first question by keyboard and the second by mouse."""
+    """Answer the first question by keyboard and the second by mouse: choose, then check."""
     assert hand.shielded()
     questions = hand.widget.locator("fieldset")
-    for number, act in enumerate(
-        (
-            lambda q: hand.press(q.locator("input").first, "Space"),
-            lambda q: q.locator("label").nth(1).click(),
-        )
-    ):
+    total = questions.count()
+    assert total >= 2
+
+    def by_keyboard(question: Any) -> None:
+        hand.press(question.locator("input").first, "Space")
+        _must_say(hand, question, "not checked yet")
+        hand.press(question.locator("input:checked"), "Enter")
+
+    def by_mouse(question: Any) -> None:
+        question.locator("label").nth(1).click()
+        _must_say(hand, question, "not checked yet")
+        question.get_by_role("button").click()
+
+    for number, answer in enumerate((by_keyboard, by_mouse)):
         question = questions.nth(number)
-        before = question.inner_text()
-        act(question)
-        hand.page.wait_for_timeout(200)
-        assert question.inner_text() != before, f"question {number + 1} explained nothing"
+        answer(question)
+        right = "llm-quiz-right" in _must_say(hand, question, "Right.", "Not this one.")
+        assert right == ("Right." in question.locator(".llm-quiz-verdict").inner_text())
+        _must_say(hand, hand.widget, f"{number + 1} of {total} questions answered")
+
+
+def _must_say(hand: Hand, node: Any, *texts: str) -> str:
+    """Wait until one of `texts` stands in a part of the page; return the part's classes."""
+    hand.page.wait_for_function(
+        "([node, texts]) => texts.some(text => node.textContent.includes(text))",
+        arg=[node.element_handle(), list(texts)],
+        timeout=5000,
+    )
+    return node.get_attribute("class")
 
 
 # ---- the tests -----------------------------------------------------------------------------------
@@ -427,7 +481,7 @@ def test_every_widget_on_a_small_model(lab: Lab, browser: Any, record_property: 
         cells = run_all_cells(lab, page, path, 60)
         times = drive_attention(_hand(page, ATTENTION), small_explorer())
         drive_story(_hand(page, STORY), small_teller())
-        drive_quiz(Hand(page, scroll_to(page, "Quiz attention.recap")))
+        drive_quiz(_hand(page, QUIZ + "attention.recap"))
         assert problems.found == []
         _report(record_property, "attention explorer, small model", lab, times)
     pictures = [o["data"] for c in cells for o in c["outputs"] if "image/png" in o.get("data", {})]
@@ -455,6 +509,7 @@ def test_chapter_00(lab: Lab, browser: Any, record_property: Any) -> None:
     with _open_and_run(lab, browser, path) as (page, problems):
         run_all_cells(lab, page, path, 120)
         times = drive_story(_hand(page, STORY), course_teller())
+        drive_quiz(_hand(page, QUIZ + "start_here.recap"))
         assert problems.found == []
         _report(record_property, "story teller, chapter 00", lab, times)
 
@@ -466,6 +521,8 @@ def test_chapter_04(lab: Lab, browser: Any, record_property: Any) -> None:
         run_all_cells(lab, page, path, 200)
         hand = _hand(page, ATTENTION)
         times = drive_attention(hand, course_explorer(hand))
+        for part in ("warmup", "recap"):
+            drive_quiz(_hand(page, f"{QUIZ}attention.{part}"))
         assert problems.found == []
         _report(record_property, "attention explorer, chapter 04", lab, times)
 
