@@ -9,7 +9,7 @@ Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.2.
 """
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,9 @@ from llm_core.config import GPTConfig, require_config
 from llm_core.positions import apply_rotary, require_positions, rotary_angles
 from llm_core.validate import (
     require_broadcast,
+    require_device,
     require_float_tensor,
+    require_layer_dtype,
     require_positive_int,
     require_tensor,
 )
@@ -50,8 +52,9 @@ def softmax(x: Tensor, dim: int) -> Tensor:
     lowest = torch.finfo(x.dtype).min  # -inf - lowest is still -inf, but -inf - -inf is NaN
     largest = x.detach().amax(dim, keepdim=True).clamp(min=lowest)
     exps = torch.exp(x - largest)
-    total = exps.sum(dim, keepdim=True)  # at least exp(0) = 1, and 0 where all entries are -inf
-    return exps / total.clamp(min=1)
+    wide = torch.promote_types(x.dtype, torch.float32)  # a long sum would overflow in float16
+    total = exps.sum(dim, keepdim=True, dtype=wide)  # at least exp(0) = 1; 0 where all are -inf
+    return (exps / total.clamp(min=1)).to(x.dtype)
 
 
 def causal_mask(T: int, device: torch.device | str | None = None) -> Tensor:
@@ -61,9 +64,11 @@ def causal_mask(T: int, device: torch.device | str | None = None) -> Tensor:
         (T, T), bool; entry [t, s] is True when position t may look at position s, s ≤ t.
 
     Raises:
-        TypeError, ValueError: `T` is no positive whole number.
+        TypeError, ValueError: `T` is no positive whole number, or there is no such device.
     """
     require_positive_int("T", T)
+    if device is not None:
+        require_device(device)
     return torch.ones(T, T, dtype=torch.bool, device=device).tril()
 
 
@@ -117,6 +122,15 @@ class LayerCache(Protocol):
 
     def update(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Append the keys and values of T new tokens, (B, n_kv_heads, T, D); return all S."""
+
+
+def require_layer_cache(cache: Any) -> None:
+    """Raise TypeError unless `cache` has what `LayerCache` asks for."""
+    if not hasattr(cache, "length") or not callable(getattr(cache, "update", None)):
+        raise TypeError(
+            "cache must hold the keys and values of one layer, with `length` and `update(k, v)` "
+            f"(see LayerCache), but it is {type(cache).__name__}"
+        )
 
 
 class MultiHeadAttention(nn.Module):
@@ -178,7 +192,8 @@ class MultiHeadAttention(nn.Module):
             the cache too; S = T without one.
 
         Raises:
-            TypeError, ValueError, IndexError: an `x` or `positions` that does not fit the config.
+            TypeError, ValueError, IndexError: an `x` or `positions` that does not fit the config,
+                or a cache of another kind.
         """
         q, k, v = self.project(x, positions, cache)  # (B, H, T, D), (B, n_kv_heads, T, D) twice
         if cache is not None:
@@ -202,6 +217,8 @@ class MultiHeadAttention(nn.Module):
             q (B, H, T, D), and k and v, both (B, n_kv_heads, T, D).
         """
         self._require_input(x)
+        if cache is not None:
+            require_layer_cache(cache)
         q, k, v = self._heads(x)  # (B, H, T, D), (B, n_kv_heads, T, D) twice
         if self.config.qk_norm:
             q, k = self._normalise(q, self.query_gain), self._normalise(k, self.key_gain)
@@ -271,6 +288,7 @@ class MultiHeadAttention(nn.Module):
             )
         if x.numel() == 0:
             raise ValueError(f"x holds no token: shape {tuple(x.shape)}")
+        require_layer_dtype("x", x, self.query.weight)
 
 
 def _require_axis(x: Tensor, dim: int) -> None:

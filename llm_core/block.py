@@ -2,7 +2,7 @@
 
 Around both lie a residual sum, which keeps a straight way for the gradient, and a norm, which
 keeps the numbers in range. The norms and GELU stand here as functions written out by hand; the
-layers call torch's fused kernels for the same, several times faster, and tests hold them equal.
+layers call torch's fused kernels for the same, and tests hold them equal.
 """
 
 import math
@@ -13,7 +13,12 @@ from torch import Tensor, nn
 
 from llm_core.attention import LayerCache, MultiHeadAttention
 from llm_core.config import GPTConfig, require_config
-from llm_core.validate import require_float_tensor, require_positive_int, require_range
+from llm_core.validate import (
+    require_float_tensor,
+    require_layer_dtype,
+    require_positive_int,
+    require_range,
+)
 
 
 def layer_norm(x: Tensor, gain: Tensor, shift: Tensor | None = None, eps: float = 1e-5) -> Tensor:
@@ -112,7 +117,7 @@ class LayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise `x` (..., C), as `layer_norm` does by hand."""
-        _require_width(x, self.weight)
+        _require_input(x, self.weight)
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
@@ -142,7 +147,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise `x` (..., C), as `rms_norm` does by hand."""
-        _require_width(x, self.weight)
+        _require_input(x, self.weight)
         return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
     def extra_repr(self) -> str:
@@ -182,7 +187,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform each vector of `x`, (..., C), on its own."""
-        _require_width(x, self.up.weight)
+        _require_input(x, self.up.weight)
         return self.dropout(self.down(self._activate(self.up(x))))  # C to d_ff and back
 
     def _activate(self, x: Tensor) -> Tensor:
@@ -214,7 +219,7 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform each vector of `x`, (..., C), on its own."""
-        _require_width(x, self.up.weight)
+        _require_input(x, self.up.weight)
         return self.dropout(self.down(F.silu(self.gate(x)) * self.up(x)))  # C to d_ff and back
 
 
@@ -284,11 +289,12 @@ def _require_vectors(x: Tensor, gain: Tensor, shift: Tensor | None = None) -> No
             )
 
 
-def _require_width(x: Tensor, weight: Tensor) -> None:
-    """Raise unless the last axis of `x` is as wide as that of the layer's `weight`."""
+def _require_input(x: Tensor, weight: Tensor) -> None:
+    """Raise unless `x` has the dtype of the layer's `weight`, and a last axis as wide as its."""
     require_float_tensor("x", x)
     if x.dim() == 0 or x.shape[-1] != weight.shape[-1]:
         raise ValueError(
             f"x must have C = {weight.shape[-1]} entries in its last axis, "
             f"but its shape is {tuple(x.shape)}"
         )
+    require_layer_dtype("x", x, weight)

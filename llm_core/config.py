@@ -3,7 +3,12 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from llm_core.validate import require_choice, require_positive_int, require_range
+from llm_core.validate import (
+    require_choice,
+    require_positive_int,
+    require_range,
+    unwrap_numpy_numbers,
+)
 
 NORMS = ("layernorm", "rmsnorm")
 ACTIVATIONS = ("relu", "gelu", "gelu_tanh", "swiglu")
@@ -63,6 +68,7 @@ class GPTConfig:
     norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
+        unwrap_numpy_numbers(self)
         for name in ("vocab_size", "context_length", "d_model", "n_layers", "n_heads"):
             require_positive_int(name, getattr(self, name))
         if self.n_kv_heads is None:

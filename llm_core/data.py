@@ -14,8 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from llm_core.files import atomic_path, existing_file, read_json, write_json
-from llm_core.validate import require_generator, require_ids, require_positive_int
+from llm_core.files import as_path, atomic_path, existing_file, read_json, write_json
+from llm_core.validate import (
+    require_device,
+    require_generator,
+    require_ids,
+    require_positive_int,
+    require_whole_number,
+)
 
 IGNORE_INDEX = -100
 """The target that cross-entropy leaves out: what stands in `y` where a sequence has ended."""
@@ -45,6 +51,7 @@ class TokenFile:
         vocab_size: V of the tokenizer that made them.
 
     Raises:
+        TypeError: the path is neither a string nor a path.
         FileNotFoundError: the file or its JSON file is not there.
         ValueError: the JSON file is damaged, or the file is cut off or changed.
     """
@@ -80,7 +87,7 @@ class TokenFile:
             vocab_size: V; ids must lie in [0, V).
 
         Raises:
-            TypeError: ids that are not whole numbers.
+            TypeError: ids that are not whole numbers, or a path of another kind.
             ValueError: no ids at all.
             IndexError: an id outside the vocabulary.
             OSError: the file cannot be written.
@@ -96,7 +103,7 @@ class TokenFile:
                     length, checksum = length + len(chunk), zlib.crc32(data, checksum)
             if length == 0:
                 raise ValueError("ids is empty; give at least one token id")
-            write_json(header, {"length": length, "vocab_size": vocab_size, "crc32": checksum})
+            write_json(header, {"length": length, "vocab_size": int(vocab_size), "crc32": checksum})
         return cls(path, verify=False)
 
     def __len__(self) -> int:
@@ -142,7 +149,7 @@ def get_batch(
         ValueError: ids is not one row or has fewer than T + 1 ids, or a size below 1.
     """
     _require_windows(ids, batch_size, context_length)
-    _require_device(device)
+    require_device(device)
     require_generator("generator", generator)
     if generator is not None and generator.device.type != "cpu":
         raise ValueError(
@@ -176,7 +183,7 @@ def sequential_batches(
         TypeError, ValueError: as `get_batch`, at once and not at the first batch.
     """
     _require_windows(ids, batch_size, context_length)
-    _require_device(device)
+    require_device(device)
     last_start = len(ids) - 1 - context_length
     starts = torch.arange(0, last_start + 1, context_length)
     return (windows_at(ids, part, context_length, device) for part in starts.split(batch_size))
@@ -206,14 +213,13 @@ def pad_batch(
         ValueError: no sequences, or one with fewer than two ids.
         IndexError: a negative id.
     """
-    if isinstance(pad_id, bool) or not isinstance(pad_id, int):
-        raise TypeError(f"pad_id must be a whole number, not {pad_id!r}")
+    require_whole_number("pad_id", pad_id)
     if pad_id < 0:
         raise ValueError(f"pad_id must be an id of the vocabulary, at least 0, not {pad_id}")
-    _require_device(device)
+    require_device(device)
     rows = _sequence_tensors(sequences)
     T = max(len(row) for row in rows) - 1
-    x = torch.full((len(rows), T), pad_id)
+    x = torch.full((len(rows), T), int(pad_id))
     y = torch.full((len(rows), T), IGNORE_INDEX)
     for b, row in enumerate(rows):
         x[b, : len(row) - 1] = row[:-1]
@@ -266,19 +272,6 @@ def _require_windows(ids: Any, batch_size: Any, context_length: Any) -> None:
             f"target after it need {context_length + 1}; give more text or a smaller "
             "context_length"
         )
-
-
-def _require_device(device: Any) -> None:
-    """Raise ValueError unless torch knows `device` and this machine has it."""
-    try:
-        kind = torch.device(device).type
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(
-            f"device must be such as 'cpu', 'cuda' or 'mps', not {device!r}"
-        ) from error
-    is_there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if kind in is_there and not is_there[kind]():
-        raise ValueError(f"device is {kind!r}, which this machine does not have; use 'cpu'")
 
 
 def _require_int_row(ids: torch.Tensor | np.ndarray) -> None:
@@ -352,7 +345,7 @@ def _id_dtype(vocab_size: int) -> np.dtype:
 
 
 def _header_path(path: str | Path) -> Path:
-    path = Path(path)
+    path = as_path("path", path)
     return path.with_name(path.name + ".json")
 
 

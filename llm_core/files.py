@@ -21,6 +21,10 @@ MY_WORK = ROOT / "my_work"
 """What belongs to the learner: progress and saved copies of chapters. Git ignores it."""
 
 
+class _CannotWriteError(OSError):
+    """A file could not be written; the message says which and what to do."""
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it onto `path` only when the block succeeds.
@@ -31,15 +35,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Raises:
         OSError: the folder cannot be made or written; the message names it.
     """
-    path = Path(path)
+    path = as_path("path", path)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         _flush_to_disk(partial)
         os.replace(partial, path)
+    except _CannotWriteError:  # of a file written inside the block, and well said already
+        raise
     except OSError as error:
-        raise OSError(
+        raise _CannotWriteError(
             f"cannot write {path}: {error.strerror or error}. "
             "Check that the folder exists, that you may write in it and that the disk has space."
         ) from error
@@ -101,9 +107,16 @@ def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
         ) from error
 
 
+def as_path(name: str, value: Any) -> Path:
+    """Return `value` as a Path, or raise TypeError unless it is a string or a path."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a string or a path, not {value!r}")
+    return Path(value)
+
+
 def existing_file(path: str | Path) -> Path:
     """Return `path` as a Path, or raise FileNotFoundError saying what is in its folder."""
-    path = Path(path)
+    path = as_path("path", path)
     if path.is_file():
         return path
     if path.is_dir():

@@ -1,6 +1,7 @@
 """How wrong a model is: cross-entropy, by hand, and two ways to say it in other units."""
 
 import math
+import numbers
 
 import torch
 from torch import Tensor
@@ -53,7 +54,9 @@ def log_sum_exp(x: Tensor) -> Tensor:
         raise ValueError(f"x must have entries in its last axis, but its shape is {tuple(x.shape)}")
     lowest = torch.finfo(x.dtype).min
     largest = x.detach().amax(dim=-1, keepdim=True).clamp(min=lowest)  # (..., 1)
-    return torch.exp(x - largest).sum(dim=-1).log() + largest.squeeze(-1)  # (...)
+    wide = torch.promote_types(x.dtype, torch.float32)  # a long sum would overflow in float16
+    total = torch.exp(x - largest).sum(dim=-1, dtype=wide)  # (...)
+    return total.log().to(x.dtype) + largest.squeeze(-1)  # (...)
 
 
 def perplexity(loss: float | Tensor) -> float:
@@ -106,7 +109,7 @@ def _one_number(name: str, value: float | Tensor) -> float:
     """Return `value` as a float that is not below zero; NaN passes, a diverged run has it."""
     if isinstance(value, Tensor) and value.numel() == 1:
         value = value.item()
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be one number, not {value!r}")
     if value < 0:
         raise ValueError(f"{name} must not be below 0, but it is {value}")

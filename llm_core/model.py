@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llm_core.attention import LayerCache
+from llm_core.attention import LayerCache, require_layer_cache
 from llm_core.block import TransformerBlock, make_norm
 from llm_core.config import GPTConfig, require_config
 from llm_core.embeddings import TokenEmbedding
@@ -109,7 +109,7 @@ class GPT(nn.Module):
             the layers of weights (B, H, T, S); S = T without a cache.
 
         Raises:
-            TypeError: not integers.
+            TypeError: not integers, or a cache of another kind.
             ValueError: wrong shapes, no token, more tokens than `context_length`.
             IndexError: an id outside the vocabulary.
         """
@@ -158,11 +158,17 @@ class GPT(nn.Module):
 
     def _length_of(self, cache: Sequence[LayerCache]) -> int:
         """Return how many tokens the cache holds; raise unless it has one part for each layer."""
+        if not isinstance(cache, Sequence):
+            raise TypeError(
+                "cache must be a list with one LayerCache for each layer, "
+                f"not {type(cache).__name__}"
+            )
         if len(cache) != self.config.n_layers:
             raise ValueError(
                 f"cache must hold one LayerCache for each of {self.config.n_layers} layers, "
                 f"but it holds {len(cache)}"
             )
+        require_layer_cache(cache[0])
         return cache[0].length
 
     def _require_that_it_fits(self, ids: Tensor, positions: Tensor | None, start: int) -> None:

@@ -49,10 +49,17 @@ class AdamW(torch.optim.Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.01,
     ) -> None:
+        if isinstance(params, nn.Module) or not isinstance(params, Iterable):
+            raise TypeError(
+                "params must be parameters or groups of them, such as model.parameters() or "
+                f"parameter_groups(model, 0.1), not {type(params).__name__}"
+            )
         settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, settings)
         for group in self.param_groups:
             _require_adamw_settings(group)
+            numbers = {name: float(group[name]) for name in ("lr", "eps", "weight_decay")}
+            group.update(numbers, betas=tuple(map(float, group["betas"])))  # no numpy: for JSON
 
     @torch.no_grad()
     def step(self, closure: Callable[[], torch.Tensor] | None = None) -> torch.Tensor | None:
@@ -132,7 +139,9 @@ def clip_grad_norm(
 
     The length is the square root of the sum of squares over every entry of every gradient, as if
     they were one long vector; its direction is kept (Pascanu et al. 2013, section 3.2,
-    https://arxiv.org/abs/1211.5063). Equal to `torch.nn.utils.clip_grad_norm_`.
+    https://arxiv.org/abs/1211.5063). Equal to `torch.nn.utils.clip_grad_norm_` while the length is
+    finite. When it is infinite or NaN no scale helps: the gradients are left as they are, and the
+    caller can tell by the length, as `Trainer` does.
 
     Args:
         parameters: one parameter or many; those without a gradient are skipped.
@@ -145,6 +154,10 @@ def clip_grad_norm(
         TypeError, ValueError: not tensors, or a `max_norm` that is not above 0.
     """
     require_range("max_norm", max_norm, 0.0, math.inf, open_low=True)
+    if isinstance(parameters, nn.Module) or not isinstance(parameters, Iterable):
+        raise TypeError(
+            f"parameters must be tensors, not {type(parameters).__name__}; pass model.parameters()"
+        )
     parameters = [parameters] if isinstance(parameters, torch.Tensor) else list(parameters)
     for parameter in parameters:
         if not isinstance(parameter, torch.Tensor):
@@ -159,6 +172,7 @@ def clip_grad_norm(
     lengths = [torch.linalg.vector_norm(gradient).to(device) for gradient in gradients]
     norm = torch.linalg.vector_norm(torch.stack(lengths))
     scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+    scale = scale.where(norm.isfinite(), 1.0)
     for gradient in gradients:
         gradient.mul_(scale.to(gradient.device))
     return norm

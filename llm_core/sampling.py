@@ -18,6 +18,9 @@ from llm_core.validate import (
     require_range,
 )
 
+LOWEST_TEMPERATURE = 1e-6
+"""Below this the logits divided by it may overflow; from far above on it chooses as greedy does."""
+
 HIGHEST_TEMPERATURE = 1e4
 """Far above any use: from about 100 on, every token is as likely as any other."""
 
@@ -32,7 +35,7 @@ def greedy(logits: torch.Tensor) -> torch.Tensor:
         (...) ids, int64.
 
     Raises:
-        TypeError, ValueError: not a floating-point tensor with an axis of scores.
+        TypeError, ValueError: not a floating-point tensor with an axis of scores, or NaN in it.
     """
     _require_logits(logits)
     return logits.argmax(dim=-1)
@@ -43,18 +46,19 @@ def apply_temperature(logits: torch.Tensor, temperature: float) -> torch.Tensor:
 
     Args:
         logits: (..., V) scores.
-        temperature: above 0. What happens as it nears 0 is `greedy`; `generate` takes 0 for that.
+        temperature: at least `LOWEST_TEMPERATURE`. What happens as it nears 0 is `greedy`;
+            `generate` takes 0 for that.
 
     Returns:
         (..., V) scores.
 
     Raises:
-        TypeError, ValueError: not scores, or a temperature that is not above 0.
+        TypeError, ValueError: not scores, or a temperature out of range.
     """
     _require_logits(logits)
     if temperature == 0 and not isinstance(temperature, bool):
         raise ValueError("temperature must be above 0, since logits are divided by it; use greedy")
-    require_range("temperature", temperature, 0.0, HIGHEST_TEMPERATURE, open_low=True)
+    require_range("temperature", temperature, LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE)
     return logits / temperature
 
 
@@ -77,7 +81,7 @@ def top_k_filter(logits: torch.Tensor, k: int) -> torch.Tensor:
     """
     _require_logits(logits)
     require_positive_int("k", k)
-    k = min(k, logits.shape[-1])
+    k = min(int(k), logits.shape[-1])
     kth_largest = logits.topk(k, dim=-1).values[..., -1:]
     return logits.masked_fill(logits < kth_largest, -math.inf)
 
@@ -150,7 +154,7 @@ def generate(
     rows = ids if ids.dim() == 2 else ids.unsqueeze(0)  # (B, T)
     finished = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
     for _ in range(max_new_tokens):
-        new = torch.full((len(rows),), stop_id or 0, device=rows.device)  # (B,)
+        new = torch.full((len(rows),), int(stop_id or 0), device=rows.device)  # (B,)
         new[~finished] = choose.next_ids(rows[~finished])  # finished rows cost nothing more
         rows = torch.cat([rows, new.unsqueeze(1).to(rows.dtype)], dim=1)  # (B, T + 1)
         if stop_id is not None:
@@ -216,7 +220,8 @@ class _Choice:
         generator: torch.Generator | None,
     ) -> None:
         require_module("model", model)
-        require_range("temperature", temperature, 0.0, HIGHEST_TEMPERATURE)
+        if isinstance(temperature, bool) or temperature != 0:
+            require_range("temperature", temperature, LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE)
         if top_k is not None:
             require_positive_int("top_k", top_k)
         if top_p is not None:
@@ -262,6 +267,8 @@ def _require_logits(logits: Any) -> None:
             f"logits must have one score for each token in their last axis, "
             f"but their shape is {tuple(logits.shape)}"
         )
+    if logits.isnan().any():
+        raise ValueError("logits hold NaN; the model's weights are damaged, or training blew up")
 
 
 def _require_prompt(model: nn.Module, ids: Any) -> None:

@@ -1,8 +1,10 @@
 """Checks of arguments. Each error names the argument, what came, and what to do."""
 
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -99,18 +101,22 @@ def require_targets(targets: Any, vocab_size: int, ignore_index: int = -100) -> 
         )
 
 
+def require_whole_number(name: str, value: Any) -> None:
+    """Raise TypeError unless `value` is an int, numpy's included (True and False do not count)."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
+
+
 def require_count(name: str, value: Any) -> None:
     """Raise unless `value` is an int of at least 0 (True and False do not count)."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    require_whole_number(name, value)
     if value < 0:
         raise ValueError(f"{name} must be at least 0, not {value}")
 
 
 def require_positive_int(name: str, value: Any) -> None:
     """Raise unless `value` is an int of at least 1 (True and False do not count)."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    require_whole_number(name, value)
     if value < 1:
         raise ValueError(f"{name} must be at least 1, not {value}")
 
@@ -124,7 +130,7 @@ def require_range(
         TypeError: not a number.
         ValueError: outside the range, or not a number at all (NaN).
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, not {value!r}")
     inside = low < value <= high if open_low else low <= value <= high
     if not inside:
@@ -152,6 +158,28 @@ def require_module(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a torch.nn.Module, not {type(value).__name__}")
 
 
+def require_layer_dtype(name: str, value: torch.Tensor, weight: torch.Tensor) -> None:
+    """Raise TypeError unless `value` has the dtype of a layer's `weight`; autocast may differ."""
+    if value.dtype != weight.dtype and not torch.is_autocast_enabled(value.device.type):
+        raise TypeError(
+            f"{name} is {value.dtype}, but the parameters of the layer are {weight.dtype}; "
+            f"use {name}.to({weight.dtype})"
+        )
+
+
+def require_device(device: Any) -> None:
+    """Raise ValueError unless torch knows `device` and this machine has it."""
+    try:
+        kind = torch.device(device).type
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device must be such as 'cpu', 'cuda' or 'mps', not {device!r}"
+        ) from error
+    is_there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if kind in is_there and not is_there[kind]():
+        raise ValueError(f"device is {kind!r}, which this machine does not have; use 'cpu'")
+
+
 def require_generator(name: str, value: Any) -> None:
     """Raise TypeError unless `value` is a torch generator, or None for torch's own."""
     if value is not None and not isinstance(value, torch.Generator):
@@ -159,6 +187,14 @@ def require_generator(name: str, value: Any) -> None:
             f"{name} must be a torch.Generator, not {value!r}; "
             "torch.Generator().manual_seed(0) makes one"
         )
+
+
+def unwrap_numpy_numbers(config: Any) -> None:
+    """Turn numpy scalars in the fields of a frozen dataclass into Python's, which JSON can hold."""
+    for name in config.__dataclass_fields__:
+        value = getattr(config, name)
+        if isinstance(value, np.generic):
+            object.__setattr__(config, name, value.item())
 
 
 def _cheap_to_look_at(ids: torch.Tensor) -> bool:

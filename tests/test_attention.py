@@ -334,6 +334,12 @@ def test_half_precision():
     assert attention(normal(2, 9, 24).bfloat16()).dtype == torch.bfloat16
 
 
+def test_softmax_over_many_half_precision_numbers():
+    weights = softmax(torch.zeros(70_000, dtype=torch.float16), dim=0)  # 70,000 is above its range
+    assert weights.dtype == torch.float16
+    assert weights.float().sum().item() == pytest.approx(1, abs=0.01)
+
+
 # ------------------------------------------------------------------------------ wrong input
 
 Q, K, V = torch.ones(2, 5, 4), torch.ones(2, 7, 4), torch.ones(2, 7, 3)
@@ -385,6 +391,11 @@ WRONG = [
     (lambda: attend(X.long()), TypeError, "x must hold floating-point numbers"),
     (lambda: attend(torch.ones(2, 0, 24)), ValueError, "x holds no token"),
     (lambda: attend(torch.ones(2, 17, 24)), ValueError, "more than context_length 16"),
+    (lambda: causal_mask(3, device="foo"), ValueError, "device must be such as 'cpu'"),
+    (lambda: attend(X.double()), TypeError, "x is torch.float64, but .* are torch.float32"),
+    (lambda: attend(X.half()), TypeError, "x is torch.float16, but .* are torch.float32"),
+    (lambda: attend(X, cache={}), TypeError, "cache must hold .* but it is dict"),
+    (lambda: attend(X, cache=[]), TypeError, "cache must hold .* but it is list"),
     (lambda: attend(X, positions=torch.arange(8)), ValueError, "positions must be"),
     (lambda: attend(X, positions=torch.arange(8, 17)), IndexError, "positions run from 8 to 16"),
     (lambda: attend(X, positions=torch.ones(9)), TypeError, "positions must hold integer"),

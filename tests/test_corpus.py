@@ -281,6 +281,7 @@ def test_floor_is_low():
         (lambda: split_text("a b", True), TypeError, "val_fraction"),
         (lambda: split_text("One." + STORY_END + "\n"), ValueError, "one story only"),
         (lambda: load_text(""), ValueError, "'stories', 'python-docs', 'shakespeare'"),
+        (lambda: load_text("a" * 5000), ValueError, "5000 characters, too many for a path"),
         (lambda: load_text(None), TypeError, "name_or_path"),
         (lambda: load_text(7), TypeError, "name_or_path"),
         (lambda: load_text("storys"), FileNotFoundError, "'stories', 'python-docs'"),

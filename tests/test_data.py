@@ -280,6 +280,13 @@ BAD_CALLS = {
     "pad: pad_id -1": (lambda d: pad_batch([[1, 2]], -1), ValueError, "pad_id must be an id"),
     "file: not there": (lambda d: TokenFile(d / "no.bin"), FileNotFoundError, "no.bin"),
     "file: folder": (lambda d: TokenFile(d), FileNotFoundError, "is a folder"),
+    "file: None": (
+        lambda d: TokenFile(None),
+        TypeError,
+        "path must be a string or a path, not None",
+    ),
+    "file: 3": (lambda d: TokenFile(3), TypeError, "path must be a string or a path, not 3"),
+    "write: path": (lambda d: TokenFile.write(None, [1], 9), TypeError, "path must be a string"),
     "write: nothing": (lambda d: TokenFile.write(d / "a", [], 9), ValueError, "ids is empty"),
     "write: text": (
         lambda d: TokenFile.write(d / "a", "abc", 9),
@@ -321,6 +328,18 @@ BAD_CALLS = {
     "index: too large": (lambda d: TokenFile(d / "old.bin")[3], IndexError, "index is 3.*3 ids"),
     "index: text": (lambda d: TokenFile(d / "old.bin")["a"], TypeError, "index must be"),
 }
+
+
+def test_a_place_that_cannot_be_written_is_named_once(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="cannot write") as caught:
+        TokenFile.write(tmp_path / "file" / "a", [1], 9)
+    assert str(caught.value).count("cannot write") == 1
+
+
+def test_numpy_numbers_are_numbers(tmp_path):
+    TokenFile.write(tmp_path / "a", [1, 2, 3], np.int64(9))
+    assert get_batch(TokenFile(tmp_path / "a"), np.int64(2), np.int32(2))[0].shape == (2, 2)
 
 
 @pytest.mark.parametrize("name", BAD_CALLS)

@@ -394,6 +394,8 @@ WRONG = [
     (lambda: call(positions=torch.arange(1, 9)), IndexError, "positions run from 1 to 8"),
     (lambda: call(positions=torch.ones(8)), TypeError, "positions must hold integer"),
     (lambda: call(cache=caches(3)), ValueError, "cache must hold one LayerCache for each of 2"),
+    (lambda: call(cache=7), TypeError, "cache must be a list with one LayerCache .*, not int"),
+    (lambda: call(cache=[None, None]), TypeError, "cache must hold .* but it is NoneType"),
     (lambda: call(cache=[]), ValueError, "cache must hold one LayerCache for each of 2"),
     (
         lambda: call(IDS[:, :3], cache=a_full_cache()),

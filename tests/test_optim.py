@@ -1,8 +1,10 @@
 """AdamW, clipping and the schedule: equal to torch, and clear about bad input."""
 
 import copy
+import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -169,6 +171,23 @@ def test_clipping_one_tensor_and_no_gradients():
     assert weight.grad.norm().item() == pytest.approx(1.0, abs=1e-5)
 
 
+@pytest.mark.parametrize("bad", [math.inf, math.nan])
+def test_clipping_leaves_gradients_as_they_are_when_their_length_is_not_finite(bad):
+    a, b = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))
+    a.grad, b.grad = torch.tensor([3.0, bad]), torch.tensor([4.0])
+    assert not clip_grad_norm([a, b], 1.0).isfinite()
+    assert a.grad[0] == 3
+    assert b.grad == 4
+
+
+def test_numpy_numbers_are_numbers():
+    optimizer = AdamW([nn.Parameter(torch.ones(1))], lr=np.float32(0.5), betas=(np.float64(0.9), 0))
+    json.dumps(optimizer.state_dict()["param_groups"])
+    assert warmup_cosine(np.int64(0), np.int64(0), np.int64(4), np.float32(1.0)) == 1
+    with pytest.raises(TypeError, match="step"):
+        warmup_cosine(np.bool_(True), 0, 4, 1.0)
+
+
 def test_schedule_by_hand():
     rates = [warmup_cosine(step, 2, 6, 1.0, 0.2) for step in range(8)]
     middle = [0.2 + 0.4 * (1 + math.cos(math.pi * k / 4)) for k in range(4)]
@@ -204,6 +223,10 @@ ONE = [nn.Parameter(torch.ones(1))]
     ("call", "error", "words"),
     [
         (lambda: AdamW([]), ValueError, "empty parameter list"),
+        (lambda: AdamW(None), TypeError, "params must be .* not NoneType"),
+        (lambda: AdamW(small_model()), TypeError, "model.parameters"),
+        (lambda: clip_grad_norm(None, 1.0), TypeError, "parameters must be tensors, not NoneType"),
+        (lambda: clip_grad_norm(small_model(), 1.0), TypeError, "model.parameters"),
         (lambda: AdamW(ONE, lr=-1.0), ValueError, "lr"),
         (lambda: AdamW(ONE, lr=math.nan), ValueError, "lr"),
         (lambda: AdamW(ONE, lr="fast"), TypeError, "lr"),

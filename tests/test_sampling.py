@@ -218,6 +218,11 @@ def broken(value):
     [
         (lambda: greedy([1.0, 2.0]), TypeError, "logits"),
         (lambda: greedy(torch.tensor([1, 2])), TypeError, "logits"),
+        (lambda: greedy(torch.tensor([1.0, math.nan])), ValueError, "NaN"),
+        (lambda: top_k_filter(torch.tensor([1.0, math.nan]), 1), ValueError, "NaN"),
+        (lambda: top_p_filter(torch.tensor([1.0, math.nan]), 0.5), ValueError, "NaN"),
+        (lambda: apply_temperature(torch.zeros(3), 1e-320), ValueError, "temperature"),
+        (lambda: generate(Toy(), prompt(1), 3, temperature=1e-320), ValueError, "temperature"),
         (lambda: greedy(torch.tensor(1.0)), ValueError, "last axis"),
         (lambda: greedy(torch.zeros(3, 0)), ValueError, "last axis"),
         (lambda: apply_temperature(torch.zeros(3), 0), ValueError, "greedy"),

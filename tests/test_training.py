@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -504,7 +505,49 @@ def test_nan_gradient_stops_before_the_update():
         assert torch.equal(weight, before[name])
 
 
-def test_second_ctrl_c_stops_at_once():
+def test_ctrl_c_twice_at_once_is_one_and_what_was_trained_is_saved(tmp_path):
+    trainer = make_trainer(tmp_path, n_steps=40)
+
+    def press_twice(t):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    trainer.on("step", press_twice)
+    with pytest.raises(TrainingInterrupted, match="saved in"):
+        trainer.run()
+    assert load_checkpoint(tmp_path, Toy()).step == 1
+
+
+@pytest.mark.parametrize("n_steps", [1, 40])
+def test_ctrl_c_while_saving_waits_for_the_checkpoint(tmp_path, monkeypatch, n_steps):
+    monkeypatch.setattr(training.interrupt, "PATIENCE", 0.0)
+    trainer = make_trainer(tmp_path, n_steps=n_steps, checkpoint_interval=1)
+    trainer.write_extras = lambda _: [os.kill(os.getpid(), signal.SIGINT) for _ in range(3)]
+    with pytest.raises(TrainingInterrupted, match="saved in"):
+        trainer.run()
+    assert load_checkpoint(tmp_path, Toy()).step == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_changes_nothing_while_an_interrupted_run_is_saved(tmp_path, monkeypatch):
+    monkeypatch.setattr(training.interrupt, "PATIENCE", 0.0)
+    trainer = make_trainer(tmp_path, n_steps=40)
+    trainer.on("step", lambda t: os.kill(os.getpid(), signal.SIGINT) if t.step == 3 else None)
+    trainer.write_extras = lambda _: os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(TrainingInterrupted, match="saved in"):
+        trainer.run()
+    assert load_checkpoint(tmp_path, Toy()).step == 3
+
+
+def test_numpy_numbers_in_a_config_can_be_saved(tmp_path):
+    make_trainer(tmp_path, n_steps=np.int64(2), max_lr=np.float32(0.5)).run()
+    assert load_checkpoint(tmp_path, Toy()).step == 2
+    with pytest.raises(TypeError, match="n_steps"):
+        TrainConfig(n_steps=np.bool_(True))
+
+
+def test_second_ctrl_c_stops_at_once(monkeypatch):
+    monkeypatch.setattr(training.interrupt, "PATIENCE", 0.0)
     trainer = make_trainer(n_steps=40)
 
     def press_twice(t):
@@ -544,6 +587,15 @@ def toy_run(**changes):
         (lambda p: toy_run(next_batch=VALIDATION), TypeError, "next_batch"),
         (lambda p: toy_run(config={"n_steps": 3}), TypeError, "TrainConfig"),
         (lambda p: toy_run(loss=0.5), TypeError, "loss"),
+        (lambda p: toy_run(folder=3), TypeError, "folder"),
+        (lambda p: toy_run(next_batch=lambda: None).run(), TypeError, "pair .* not NoneType"),
+        (lambda p: toy_run(next_batch=lambda: (1, 2)).run(), TypeError, "pair"),
+        (lambda p: toy_run(loss=lambda m, b: 0.5).run(), TypeError, "loss must be a tensor"),
+        (lambda p: toy_run(loss=lambda m, b: m(b[0])[0]).run(), ValueError, "one number"),
+        (lambda p: toy_run(loss=lambda m, b: torch.tensor(1.0)).run(), ValueError, "no gradient"),
+        (lambda p: evaluate(Toy(), [None]), TypeError, "pair"),
+        (lambda p: load_checkpoint(None, Toy()), TypeError, "folder must be .* not None"),
+        (lambda p: save_checkpoint(None, Toy(), step=1), TypeError, "folder must be .* not None"),
         (lambda p: toy_run().on("lunch", print), ValueError, "event"),
         (lambda p: toy_run().on("step", None), TypeError, "callback"),
         (lambda p: toy_run().resume(), ValueError, "folder"),

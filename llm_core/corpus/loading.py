@@ -65,7 +65,14 @@ def _names() -> str:
 
 def _read_path(name_or_path: str | Path) -> str:
     path = Path(name_or_path).expanduser()
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:  # longer than a path can be
+        raise ValueError(
+            f"name_or_path has {len(str(name_or_path))} characters, too many for a path; "
+            f"give {_names()} or a path, not the text itself"
+        ) from error
+    if is_folder:
         parts = sorted(path.glob("*.txt"))
         if not parts:
             raise FileNotFoundError(

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from llm_core.files import read_json, read_tensors, write_json, write_tensors
+from llm_core.files import as_path, read_json, read_tensors, write_json, write_tensors
 from llm_core.training.folder import (
     MODEL_FILE,
     STATE_FILE,
@@ -90,9 +90,9 @@ def save_checkpoint(
         OSError: the folder cannot be written or the disk is full; earlier checkpoints stay.
     """
     require_count("step", step)
-    folder = Path(folder)
+    folder = as_path("folder", folder)
     tensors = state_tensors(model, optimizer, generators or {})
-    description = {"format": 1, "step": step, "extra": extra or {}}
+    description = {"format": 1, "step": int(step), "extra": extra or {}}
     if optimizer is not None:
         description["optimizer"] = optimizer_settings(optimizer)
     partial = folder / f"step-{step:06d}.partial"
@@ -129,6 +129,7 @@ def load_checkpoint(
         The step, the best weights and what else was saved.
 
     Raises:
+        TypeError: an argument of the wrong kind.
         FileNotFoundError: there is no checkpoint, or a file of it is missing.
         ValueError: a file is damaged, or the checkpoint is of another model or optimizer.
     """

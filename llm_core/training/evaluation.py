@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -29,21 +30,44 @@ def evaluate(model: nn.Module, batches: Sequence[Batch], loss: LossFunction = mo
         loss: returns the mean loss over one batch's targets.
 
     Raises:
-        ValueError: there are no batches, or no targets in them.
+        TypeError: a batch that is no pair (x, y), or a loss that is no tensor.
+        ValueError: there are no batches, or no targets in them, or a loss of several numbers.
     """
     total, n_targets = 0.0, 0
     with evaluation_mode(model), torch.no_grad():
         for batch in batches:
             n = count_targets(batch)
-            total += loss(model, batch).item() * n
+            value = loss(model, batch)
+            require_one_loss(value)
+            total += value.item() * n
             n_targets += n
     if n_targets == 0:
         raise ValueError("batches hold no targets; give at least one batch to evaluate on")
     return total / n_targets
 
 
+def require_one_loss(loss: Any) -> None:
+    """Raise unless `loss` is a tensor with one number."""
+    if not isinstance(loss, torch.Tensor):
+        raise TypeError(f"the loss must be a tensor, not {type(loss).__name__}; see loss=")
+    if loss.numel() != 1:
+        raise ValueError(
+            f"the loss must be one number, but its shape is {tuple(loss.shape)}; take its mean"
+        )
+
+
 def count_targets(batch: Batch) -> int:
-    """Return how many targets a batch has; integer targets below 0 mark places to ignore."""
+    """Return how many targets a batch has; integer targets below 0 mark places to ignore.
+
+    Raises:
+        TypeError: `batch` is no pair (x, y) with a tensor of targets.
+    """
+    is_pair = isinstance(batch, (tuple, list)) and len(batch) == 2
+    if not is_pair or not isinstance(batch[1], torch.Tensor):
+        raise TypeError(
+            f"a batch must be a pair (x, y) with a tensor of targets y, not "
+            f"{type(batch).__name__}; check what next_batch returns, or what validation holds"
+        )
     targets = batch[1]
     if targets.is_floating_point():
         return targets.numel()

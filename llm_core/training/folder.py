@@ -9,7 +9,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from llm_core.files import read_json, write_json
+from llm_core.files import as_path, read_json, write_json
 
 MODEL_FILE, TRAINING_FILE, STATE_FILE = "model.safetensors", "training.json", "training.safetensors"
 """In a checkpoint: the best weights, what describes it, and the state to go on from."""
@@ -24,10 +24,11 @@ def checkpoint_path(folder: str | Path) -> Path:
     """Return the folder of one checkpoint: `folder` itself, or the latest in it.
 
     Raises:
+        TypeError: neither a string nor a path.
         FileNotFoundError: there is none.
         ValueError: `latest.json` is damaged.
     """
-    folder = Path(folder)
+    folder = as_path("folder", folder)
     if (folder / TRAINING_FILE).is_file():
         return folder
     if not (folder / POINTER_FILE).is_file():
@@ -80,7 +81,7 @@ def require_writable_folder(folder: str | Path) -> None:
     Raises:
         OSError: it cannot be made or written.
     """
-    folder = Path(folder)
+    folder = as_path("folder", folder)
     make_folder(folder)
     probe = folder / f"write-test.{os.getpid()}.partial"
     try:

@@ -15,14 +15,27 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from llm_core.files import as_path
 from llm_core.optim import LARGEST_LR, AdamW, clip_grad_norm, parameter_groups, warmup_cosine
 from llm_core.training.checkpoints import load_checkpoint, save_checkpoint
-from llm_core.training.evaluation import Batch, LossFunction, count_targets, evaluate, model_loss
+from llm_core.training.evaluation import (
+    Batch,
+    LossFunction,
+    count_targets,
+    evaluate,
+    model_loss,
+    require_one_loss,
+)
 from llm_core.training.folder import require_writable_folder
-from llm_core.training.interrupt import TrainingInterrupted, ctrl_c_as_flag
+from llm_core.training.interrupt import TrainingInterrupted, ctrl_c_as_flag, ctrl_c_held
 from llm_core.training.stopping import EarlyStopping
 from llm_core.training.weights import set_weights
-from llm_core.validate import require_module, require_positive_int, require_range
+from llm_core.validate import (
+    require_module,
+    require_positive_int,
+    require_range,
+    unwrap_numpy_numbers,
+)
 
 EVENTS = ("start", "step", "evaluate", "checkpoint", "end")
 """What `Trainer.on` can wait for."""
@@ -64,6 +77,7 @@ class TrainConfig:
     patience: int | None = None
 
     def __post_init__(self) -> None:
+        unwrap_numpy_numbers(self)
         counts = ("n_steps", "accumulation_steps", "eval_interval", "checkpoint_interval")
         for name in counts:
             require_positive_int(name, getattr(self, name))
@@ -137,7 +151,7 @@ class Trainer:
         self.validation = list(validation)
         self.optimizer = optimizer or self._default_optimizer()
         self.generators = dict(generators or {})
-        self.folder = None if folder is None else Path(folder)
+        self.folder = None if folder is None else as_path("folder", folder)
         self.write_extras, self.progress = write_extras, progress
         self.best = EarlyStopping(self.config.patience)
         self.step = 0
@@ -164,7 +178,8 @@ class Trainer:
         """Train until `n_steps`, or until `best` says to stop; save at intervals and at the end.
 
         Ctrl-C is taken at the end of a step: what was trained is saved, then it goes on up. A
-        second Ctrl-C stops at once, without saving.
+        second one, a second or more later, stops in the middle of the step without saving; while
+        a checkpoint is written, none does.
 
         Raises:
             TrainingInterrupted: Ctrl-C; says what was saved.
@@ -185,13 +200,16 @@ class Trainer:
                 self._show(bar)
                 if interrupted.is_set():
                     self._stop_for_interrupt()
-        self.save()
+            self.save()
+            if interrupted.is_set():
+                self._stop_for_interrupt()
         self._emit("end")
 
     def train_step(self) -> None:
         """Make one update of the weights, from `accumulation_steps` batches.
 
         Raises:
+            TypeError, ValueError: `next_batch` returned no batch, or `loss` no number to derive.
             FloatingPointError: the loss or the gradient is NaN or infinite; nothing is updated.
         """
         started = time.perf_counter()
@@ -230,23 +248,24 @@ class Trainer:
         """Write a checkpoint of this moment, unless there is no folder or it was just written."""
         if self.folder is None or self._saved_step == self.step:
             return
-        save_checkpoint(
-            self.folder,
-            self.model,
-            self.optimizer,
-            step=self.step,
-            generators=self.generators,
-            best_weights=self.best.weights,
-            extra={
-                "config": asdict(self.config),
-                "loss": self.loss,
-                "val_loss": self.val_loss,
-                "best": self.best.state(),
-                "history": self.history,
-            },
-            write_extras=self.write_extras,
-        )
-        self._saved_step = self.step
+        with ctrl_c_held():
+            save_checkpoint(
+                self.folder,
+                self.model,
+                self.optimizer,
+                step=self.step,
+                generators=self.generators,
+                best_weights=self.best.weights,
+                extra={
+                    "config": asdict(self.config),
+                    "loss": self.loss,
+                    "val_loss": self.val_loss,
+                    "best": self.best.state(),
+                    "history": self.history,
+                },
+                write_extras=self.write_extras,
+            )
+            self._saved_step = self.step
         self._emit("checkpoint")
 
     def resume(self, folder: str | Path | None = None) -> None:
@@ -292,7 +311,14 @@ class Trainer:
 
     def _backward(self, batch: Batch, n_targets: int) -> float:
         """Add one batch's share of the gradient, and return its share of the mean loss."""
-        loss = self.loss_function(self.model, batch) * (count_targets(batch) / n_targets)
+        loss = self.loss_function(self.model, batch)
+        require_one_loss(loss)
+        if not loss.requires_grad:
+            raise ValueError(
+                "the loss has no gradient; compute it from the model's outputs, without .detach(), "
+                ".item() or torch.no_grad()"
+            )
+        loss = loss * (count_targets(batch) / n_targets)
         loss.backward()
         return loss.item()
 
@@ -328,7 +354,8 @@ class Trainer:
         bar.update()
 
     def _stop_for_interrupt(self) -> None:
-        self.save()
+        with ctrl_c_held(drop=True):
+            self.save()
         where = "nothing was saved, as the trainer has no folder"
         if self.folder is not None:
             where = f"saved in {self.folder}; to go on, make the same Trainer and call resume()"
