@@ -104,10 +104,13 @@ def small_explorer() -> Any:
 
 
 def course_explorer(hand: "Hand") -> Any:
-    """The explorer of the trained model, in this process, on the text that the page shows."""
+    """The explorer of the trained model, in this process, on the text and query of the page."""
     from llm_core.widgets.attention import AttentionExplorer
 
-    return AttentionExplorer(text=hand.control("textbox", "Text").input_value())
+    explorer = AttentionExplorer(text=hand.control("textbox", "Text").input_value())
+    chips = hand.widget.locator("[role=radio].llm-token").all()
+    explorer.query = [chip.get_attribute("tabindex") for chip in chips].index("0")
+    return explorer
 
 
 def small_teller() -> Any:
@@ -270,6 +273,7 @@ def drive_attention(hand: Hand, expected: Any) -> list[float]:
     _stays_chosen(hand, lines, 0.8)
 
     expected.layer = expected.head = 1
+    expected.query = len(expected.tokens) - 1
     hand.page.mouse.move(2, 2)
     chip.focus()
     hand.page.keyboard.press("End")
