@@ -14,6 +14,7 @@ from llm_core.training import (
     POINTER_FILE,
     checkpoint_path,
     get_weights,
+    require_matching_weights,
     require_writable_folder,
     set_weights,
 )
@@ -22,6 +23,9 @@ CONFIG_FILE, TOKENIZER_FILE = "config.json", "tokenizer.json"
 
 PRETRAINED = {"stories": files.ASSETS / "stories_model"}
 """Models that come with the course, by name."""
+
+LONGEST_CONTEXT = 1 << 20
+"""A saved config that asks for more is damaged: tables of positions are made as long as this."""
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 """What weights may be stored as."""
@@ -84,6 +88,7 @@ def load_pretrained(folder_or_name: str | Path) -> tuple[GPT, Tokenizer]:
             f"{folder / CONFIG_FILE} knows {config.vocab_size}; they are not of one model"
         )
     weights = files.read_tensors(folder / MODEL_FILE)
+    _require_fit(config, weights, folder / MODEL_FILE)
     with torch.random.fork_rng(devices=[]):  # the start that set_weights replaces costs no chance
         model = GPT(config)
     set_weights(model, weights, folder / MODEL_FILE)
@@ -122,6 +127,25 @@ def _read_config(path: Path) -> GPTConfig:
         raise ValueError(
             f"{path} is not the config of a model: {error}. Restore it from a copy, or train again."
         ) from error
+
+
+def _require_fit(config: GPTConfig, weights: dict[str, torch.Tensor], path: Path) -> None:
+    """Raise ValueError unless `weights` are those of `config`, before memory is taken for it."""
+    if config.n_layers > len(weights) or config.context_length > LONGEST_CONTEXT:
+        raise ValueError(
+            f"{path} does not fit the model: it lacks weights for the {config.n_layers} layers and "
+            f"the context_length {config.context_length} that {CONFIG_FILE} asks for. Restore "
+            "that file from a copy, or train again."
+        )
+    try:
+        with torch.device("meta"):  # shapes without numbers
+            model = GPT(config)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path} does not fit the model: {CONFIG_FILE} asks for sizes that no machine can hold "
+            f"({error}). Restore that file from a copy, or train again."
+        ) from error
+    require_matching_weights(model, weights, path)
 
 
 def _stored(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

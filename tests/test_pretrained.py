@@ -1,6 +1,7 @@
 """Saved models: what is written comes back, and what does not fit is named with its file."""
 
 import json
+import time
 
 import pytest
 import torch
@@ -143,6 +144,12 @@ def test_missing_or_damaged_files_are_named(tmp_path, name, how):
         ({"context_length": 9}, r"model\.safetensors.*shape"),
         ({"vocab_size": 5}, r"tokenizer\.json"),
         ({"vocab_size": 100}, r"model\.safetensors.*shape"),
+        ({"n_layers": 300_000}, r"model\.safetensors.*lacks.*300000 layers"),
+        ({"d_model": 4_000_000_000}, r"model\.safetensors"),
+        ({"d_model": 100_000}, r"model\.safetensors.*shape"),
+        ({"d_ff": 10**12}, r"model\.safetensors.*shape"),
+        ({"vocab_size": 10**12}, r"model\.safetensors.*shape"),
+        ({"context_length": 10**12}, r"model\.safetensors.*context_length"),
         ({"n_heads": 3}, r"config\.json.*multiple"),
         ({"d_model": "wide"}, r"config\.json.*d_model"),
         ({"flavour": "mint"}, r"config\.json.*flavour"),
@@ -152,8 +159,10 @@ def test_config_that_does_not_fit(tmp_path, change, words):
     saved(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | change))
+    started = time.monotonic()
     with pytest.raises(ValueError, match=words):
         load_pretrained(tmp_path)
+    assert time.monotonic() - started < 2  # no model was built
 
 
 def test_numbers_too_large_for_float16_are_refused_before_writing(tmp_path):

@@ -1,12 +1,11 @@
 """The command line: `python -m llm_core train | sample | info | update | reset`.
 
-`settings` holds the choices and defaults of a run, `data` makes batches of a text, and each
-subcommand has a module of its own.
+`settings` holds the choices and defaults of a run, `options` what they are called on the command
+line, `data` makes batches of a text, and each subcommand has a module of its own.
 """
 
 import argparse
 import os
-import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -15,10 +14,12 @@ from typing import Any, NoReturn
 import torch
 
 from llm_core.cli.info import add_info
+from llm_core.cli.options import with_option_names
 from llm_core.cli.sample import add_sample
+from llm_core.cli.settings import quoted
 from llm_core.cli.train import add_train
 
-USER_ERRORS = (OSError, ValueError, TypeError, IndexError, FloatingPointError)
+USER_ERRORS = (OSError, ValueError, TypeError, IndexError)
 """What bad input raises: shown as one line. Anything else is a fault of ours and shows it all."""
 
 INTERRUPTED = 130
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after `python -m llm_core`; None takes them from `sys.argv`.
     """
     args = make_parser().parse_args(arguments)
-    args.command_line = shlex.join(sys.argv[1:] if arguments is None else arguments)
+    args.command_line = " ".join(map(quoted, sys.argv[1:] if arguments is None else arguments))
     if hasattr(sys.stdout, "reconfigure"):  # a terminal without é must not stop a sample
         sys.stdout.reconfigure(errors="replace")
     try:
@@ -46,10 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(
             "the device has too little memory; try a smaller --batch-size, or --device cpu"
         )
+    except FloatingPointError as error:  # its advice names settings of a Trainer
+        return _fail(str(error).replace("max_lr, a longer warm-up or a smaller max_norm", "--lr"))
     except USER_ERRORS as error:
-        return _fail(str(error))
+        return _fail(with_option_names(str(error)))
     except KeyboardInterrupt as interrupt:
-        print(f"\n{interrupt or 'Stopped; nothing was lost.'}", file=sys.stderr)
+        print(f"\n{str(interrupt) or 'Stopped; nothing was lost.'}", file=sys.stderr)
         return INTERRUPTED
     return 0
 

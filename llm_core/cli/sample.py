@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from llm_core.cli.data import STORY_START
-from llm_core.cli.settings import newest_run, pick_device
+from llm_core.cli.settings import newest_run, pick_device, require_seed
 from llm_core.corpus import STORY_END
 from llm_core.pretrained import load_pretrained
 from llm_core.sampling import stream
@@ -60,6 +60,7 @@ def add_sample(subparsers: argparse._SubParsersAction) -> None:
 def sample(args: argparse.Namespace) -> None:
     """Run the subcommand."""
     device = pick_device(args.device)
+    require_seed(args.seed)
     model, tokenizer = load_pretrained(chosen_checkpoint(args.checkpoint))
     ids = prompt_ids(tokenizer, args.prompt)
     if args.prompt is not None:

@@ -1,6 +1,9 @@
 """What a training run is made of: the choices, and sensible defaults for each kind of text."""
 
+import os
 import re
+import shlex
+import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,7 +14,13 @@ import torch
 from llm_core import files
 from llm_core.config import GPTConfig
 from llm_core.training import POINTER_FILE, TrainConfig
-from llm_core.validate import require_choice, require_positive_int, require_text
+from llm_core.validate import (
+    require_choice,
+    require_count,
+    require_positive_int,
+    require_range,
+    require_text,
+)
 
 CHECKPOINTS = Path("checkpoints")
 """Where runs go, from the folder in which the command is given."""
@@ -19,7 +28,16 @@ CHECKPOINTS = Path("checkpoints")
 RUN_FILE = "run.json"
 """In each checkpoint: the settings, and a fingerprint of the text."""
 
+LARGEST_SEED = 2**63 - 1
+"""What a torch generator takes."""
+
 TOKENIZERS = ("char", "word", "bpe")
+
+
+def require_seed(seed: int) -> None:
+    """Raise unless `seed` can start a generator."""
+    require_count("seed", seed)
+    require_range("seed", seed, 0, LARGEST_SEED)
 
 
 @dataclass(frozen=True)
@@ -59,6 +77,7 @@ class Settings:
         require_text("text", self.text)
         require_positive_int("stories", self.n_stories)
         require_choice("tokenizer", self.tokenizer, TOKENIZERS)
+        require_seed(self.seed)
         for name in ("vocab_size", "batch_size", "steps"):
             require_positive_int(name, getattr(self, name))
         self.model_config(vocab_size=1)
@@ -141,10 +160,17 @@ def read_run(folder: Path) -> tuple[Settings, str]:
         ) from error
 
 
+def quoted(argument: str | Path) -> str:
+    """Return `argument` as it must be typed, in quotes where it holds a space or the like."""
+    if os.name == "nt":
+        return subprocess.list2cmdline([str(argument)])
+    return shlex.quote(str(argument))
+
+
 def run_name(settings: Settings) -> str:
     """Return a folder name for a run: the text's name, or the stem of its path."""
     stem = Path(settings.text).expanduser().resolve().stem
-    return re.sub(r"[^\w.-]+", "-", stem) or "run"
+    return re.sub(r"[^\w.-]+", "-", stem)[:80] or "run"
 
 
 def free_folder(name: str) -> Path:

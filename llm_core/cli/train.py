@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from llm_core.cli.data import Data, load_data
+from llm_core.cli.options import OPTIONS
 from llm_core.cli.sample import prompt_ids, write_sample
 from llm_core.cli.settings import (
     RECIPES,
@@ -17,6 +18,7 @@ from llm_core.cli.settings import (
     make_settings,
     newest_run,
     pick_device,
+    quoted,
     read_run,
     run_name,
     write_run,
@@ -81,14 +83,15 @@ def train(args: argparse.Namespace) -> None:
     trainer = make_trainer(settings, data, device, folder, progress=not args.quiet)
     if args.resume is not None:
         trainer.resume()
+    require_writable_folder(folder)
     _announce(trainer, data, folder, device)
     try:
         trainer.run()
     except TrainingInterrupted as stop:
         raise TrainingInterrupted(
             f"Stopped after step {trainer.step} of {settings.steps}; saved in {folder}.\n"
-            f"To go on:   python -m llm_core train --resume {folder}\n"
-            f"To sample:  python -m llm_core sample --checkpoint {folder}"
+            f"To go on:   python -m llm_core train --resume {quoted(folder)}\n"
+            f"To sample:  python -m llm_core sample --checkpoint {quoted(folder)}"
         ) from stop
     trainer.use_best_weights()
     _report(trainer, data, folder)
@@ -184,8 +187,8 @@ def _new_folder(args: argparse.Namespace, settings: Settings) -> Path:
         return free_folder(args.preset or run_name(settings))
     if (args.out / POINTER_FILE).exists() and not args.overwrite:
         raise ValueError(
-            f"{args.out} already holds a run; go on with it (--resume {args.out}), replace it "
-            "(--overwrite), or choose another folder"
+            f"{args.out} already holds a run; go on with it (--resume {quoted(args.out)}), "
+            "replace it (--overwrite), or choose another folder"
         )
     return args.out
 
@@ -210,8 +213,9 @@ def _settings_and_data_to_resume(
     for name, value in given.items():
         if value is not None and name not in RESUMABLE and value != getattr(settings, name):
             raise ValueError(
-                f"the run in {folder} has {name} {getattr(settings, name)!r}, which cannot become "
-                f"{value!r} when it is resumed; start another run without --resume"
+                f"the run in {folder} has {OPTIONS.get(name, name)} "
+                f"{getattr(settings, name)!r}, which cannot become {value!r} when it is resumed; "
+                "start another run without --resume"
             )
     changes = {name: given[name] for name in RESUMABLE if given[name] is not None}
     settings = replace(settings, **changes)
@@ -250,7 +254,8 @@ def _report(trainer: Trainer, data: Data, folder: Path) -> None:
             f"entropy floor   {data.floor:.3f} nats per token: on these stories no model can do "
             f"better on average; {loss - data.floor:.3f} above it"
         )
-    print(f"saved in {folder}; more text: python -m llm_core sample --checkpoint {folder}")
+    command = f"python -m llm_core sample --checkpoint {quoted(folder)}"
+    print(f"saved in {folder}; more text: {command}")
 
 
 def _export(args: argparse.Namespace, trainer: Trainer, data: Data, settings: Settings) -> None:
