@@ -152,3 +152,9 @@ WRONG = [
 def test_wrong_input(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_log_sum_exp_of_many_half_precision_numbers():
+    value = log_sum_exp(torch.zeros(70_000, dtype=torch.float16))  # 70,000 is above its range
+    assert value.dtype == torch.float16
+    assert value.item() == pytest.approx(math.log(70_000), abs=0.01)
