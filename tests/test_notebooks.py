@@ -146,7 +146,10 @@ def test_learner_gets_a_stub_and_nbgrader_metadata(tmp_path):
         (CHECK, "no exercise cell stands before it"),
         (EXERCISE + CHECK.replace("double)", "triple)"), "defines no function triple"),
         (EXERCISE + CHECK.replace("check(", "checks("), "the last line must read"),
-        (EXERCISE.replace("### BEGIN SOLUTION", "#") + CHECK, "BEGIN SOLUTION' and '### END SOLUTION' in turn"),
+        (
+            EXERCISE.replace("### BEGIN SOLUTION", "#") + CHECK,
+            "BEGIN SOLUTION' and '### END SOLUTION' in turn",
+        ),
         (EXERCISE + CHECK + EXERCISE + CHECK, "checked twice"),
         ('# %% tags=["exercize"]\nx = 1\n', "unknown tag"),
         ("# %%\n### BEGIN SOLUTION\nx = 1\n### END SOLUTION\n", "ClearSolutions"),
