@@ -1257,7 +1257,7 @@ print("equal to llm_core's:", torch.allclose(mine(x), finished(x), atol=1e-6))
 #
 # 1. A **query** is compared with every **key**; the matches become weights, and the **values** are
 #    averaged with them.
-# 2. **Softmax** makes weights that are positive and add up to one; subtract the largest score
+# 2. **Softmax** makes weights that are not negative and add up to one; subtract the largest score
 #    first.
 # 3. Dividing by $\sqrt{D}$ keeps the scores where softmax still passes gradients on.
 # 4. The **causal mask** sets scores of later tokens to minus infinity, *before* softmax.

@@ -15,6 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from llm_core.corpus import check_stories
 from llm_core.files import ROOT
 from llm_core.notebooks import build as module
 from llm_core.notebooks import nbval_run
@@ -628,3 +629,11 @@ def test_stored_text_is_json_with_one_newline_at_its_end():
     text = module.to_text(new_notebook(cells=[]))
     assert text.endswith("}\n")
     assert json.loads(text)["nbformat"] == 4
+
+
+def test_the_story_that_chapter_00_prints_obeys_the_grammar():
+    notebook = nbformat.read(ROOT / "chapters" / "00_start_here.ipynb", as_version=4)
+    cell = next(cell for cell in notebook.cells if "generate(model" in cell.source)
+    report = check_stories(cell.outputs[0].text)
+    assert report.n_sentences >= 4
+    assert report.share_well_formed == report.share_true_facts == 1
