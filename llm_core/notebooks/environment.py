@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from llm_core.cli.settings import pick_device
 from llm_core.files import MY_WORK, ROOT
 
 NEEDED_PACKAGES = ("anywidget", "ipywidgets", "jupyterlab", "matplotlib", "safetensors", "torch")
@@ -41,15 +42,6 @@ def check_environment() -> None:
         print("Everything is ready.")
 
 
-def best_device() -> str:
-    """Return "cuda", "mps" or "cpu": the fastest kind of processor that PyTorch can use here."""
-    if torch.cuda.is_available():
-        return "cuda"
-    if torch.backends.mps.is_available():
-        return "mps"
-    return "cpu"
-
-
 def _findings() -> Iterator[Finding]:
     yield _python()
     yield _packages()
@@ -76,7 +68,7 @@ def _packages() -> Finding:
 
 def _processor() -> Finding:
     cores = os.cpu_count() or 1
-    device = best_device()
+    device = pick_device().type
     if device != "cpu":
         return Finding("processor", f"{cores} cores and a graphics processor ({device})")
     if cores < 2:
