@@ -110,19 +110,13 @@ def _add_reset(subparsers: argparse._SubParsersAction) -> None:
 def _update(args: argparse.Namespace) -> None:
     from llm_core.notebooks import update  # the engine does not need the notebooks otherwise
 
-    try:
-        print(update.update(previous=args.previous))
-    except update.UpdateError as error:
-        raise ValueError(str(error)) from error
+    print(update.update(previous=args.previous))
 
 
 def _reset(args: argparse.Namespace) -> None:
     from llm_core.notebooks import update
 
-    try:
-        print(update.reset(args.chapter))
-    except update.UpdateError as error:
-        raise ValueError(str(error)) from error
+    print(update.reset(args.chapter))
 
 
 def _show_note(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -33,7 +33,7 @@ Nothing was changed. To go on with a newer release:
 Your answers and your progress are copied over; this folder stays as it is."""
 
 
-class UpdateError(Exception):
+class UpdateError(ValueError):
     """The update or reset did not happen; the message says why and what to do."""
 
 
