@@ -1,7 +1,15 @@
-"""Prints the figures that tests measure, also when workers run them; makes Ctrl-C heard."""
+"""Prints the figures that tests measure, also when workers run them; makes Ctrl-C heard.
 
+Browser tests find a running JupyterLab and a browser here, one of each for a worker's whole run.
+"""
+
+import shutil
 import signal
+from collections.abc import Iterator
 from typing import Any
+
+import pytest
+from browser import ROOT, Lab, open_browser, running_lab
 
 # A shell starts a background job with Ctrl-C ignored, and so CI may start us. Some tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -16,3 +24,21 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     ]
     for figure in figures:
         terminalreporter.write_line(f"measured: {figure}")
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A JupyterLab on copies of the chapters; tests may write further notebooks into its root."""
+    root = tmp_path_factory.mktemp("course")
+    for folder in ("chapters", "assets"):
+        if (ROOT / folder).is_dir():
+            shutil.copytree(ROOT / folder, root / folder)
+    with running_lab(root) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser(lab: Lab) -> Iterator[Any]:
+    """A Chromium that sees the lab and nothing else."""
+    with open_browser(lab) as running:
+        yield running

@@ -1,43 +1,32 @@
-"""The real notebooks in a real JupyterLab: every control, by keyboard and by mouse, offline.
+"""The first two explorers in a real JupyterLab: every control, by keyboard and by mouse, offline.
 
 Each test opens a notebook from a copy of the repository's, runs all its cells, works every control
 of its widgets, and asks that picture and summary change, that the browser's numbers are Python's,
 and that nothing is written to the console as an error.
 """
 
-import hashlib
-import json
-import shutil
-import statistics
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import numpy as np
 import pytest
-from browser import (
-    ROOT,
-    Lab,
-    find_chromium,
-    open_browser,
-    open_notebook,
-    run_all_cells,
-    running_lab,
-    scroll_to,
+from browser import ROOT, Lab, open_notebook, run_all_cells, scroll_to
+from hand import (
+    NEEDS_BROWSER,
+    QUIZ,
+    Hand,
+    drive_quiz,
+    hand_on,
+    open_built,
+    option,
+    point,
+    report_redraw,
+    write_notebook,
 )
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        find_chromium() is None,
-        reason="no Chromium on this machine; on Debian: apt-get install chromium",
-    ),
-]
+pytestmark = NEEDS_BROWSER
 
-REDRAW_LIMIT_MS = 50
-ATTENTION, STORY, QUIZ = "Attention explorer", "Story teller", "Quiz "
+ATTENTION, STORY = "Attention explorer", "Story teller"
 
 SMALL_MODEL = """\
 import torch
@@ -61,34 +50,6 @@ SMALL_CELLS = (
     "teller = StoryTeller(model, tokenizer, 'Tom had')\nteller",
     "quiz('attention.recap')",
 )
-
-
-# ---- what is opened ------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A JupyterLab on copies of the chapters, and on a small notebook with every widget."""
-    root = tmp_path_factory.mktemp("course")
-    for folder in ("chapters", "assets"):
-        if (ROOT / folder).is_dir():
-            shutil.copytree(ROOT / folder, root / folder)
-    write_notebook(root / "widgets.ipynb", SMALL_CELLS)
-    write_notebook(root / "tomorrow.ipynb", SMALL_CELLS[:2])
-    with running_lab(root) as running:
-        yield running
-
-
-def write_notebook(path: Path, sources: Sequence[str]) -> None:
-    cells = [nbformat.v4.new_code_cell(source) for source in sources]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
-
-
-@pytest.fixture(scope="module")
-def browser(lab: Lab) -> Iterator[Any]:
-    with open_browser(lab) as running:
-        yield running
 
 
 def small_names() -> dict[str, Any]:
@@ -127,106 +88,6 @@ def course_teller() -> Any:
 # ---- the widgets, as a learner meets them --------------------------------------------------------
 
 
-@dataclass
-class Hand:
-    """Works one widget and watches what it does."""
-
-    page: Any
-    widget: Any
-
-    def state(self) -> dict[str, str]:
-        """Return the picture (a digest of its pixels and the story) and the summary."""
-        state = self.widget.evaluate(
-            """node => ({
-                picture: [...node.querySelectorAll("canvas")].map(c => c.toDataURL()).join()
-                    + (node.querySelector(".llm-story")?.textContent ?? ""),
-                summary: node.querySelector(".llm-summary").textContent,
-            })"""
-        )
-        return {**state, "picture": hashlib.sha256(state["picture"].encode()).hexdigest()}
-
-    def must_change(self, what: str, act: Callable[[], Any], only_picture: bool = False) -> None:
-        """Do `act`; picture and summary must then differ from before, within five seconds."""
-        self.settle()
-        before = self.state()
-        act()
-        same: list[str] = []
-        for _ in range(50):
-            after = self.state()
-            same = [part for part in before if before[part] == after[part]]
-            if not same or (only_picture and same == ["summary"]):
-                return
-            self.page.wait_for_timeout(100)
-        raise AssertionError(f"{what}: unchanged {' and '.join(same)}")
-
-    def settle(self) -> None:
-        """Wait until a story that is being written is finished."""
-        busy = self.widget.locator("[aria-busy=true]")
-        for _ in range(300):
-            self.page.wait_for_timeout(60)
-            if busy.count() == 0:
-                return
-        raise AssertionError("the story was still being written after 18 seconds")
-
-    def control(self, role: str, name: str) -> Any:
-        return self.widget.get_by_role(role, name=name, exact=True)
-
-    def chosen(self, trait: str) -> Any:
-        """Return the option that is checked in a row of options."""
-        return self.widget.locator(f'[data-trait="{trait}"] input:checked')
-
-    def press(self, control: Any, key: str) -> None:
-        """Press a key on a control; the focus must stay in the widget."""
-        control.focus()
-        self.page.keyboard.press(key)
-        inside = self.widget.evaluate("node => node.contains(document.activeElement)")
-        assert inside, f"{key} took the focus out of the widget"
-
-    def type(self, control: Any, text: str) -> None:
-        """Replace what stands in a control, key by key, and press Enter."""
-        self.press(control, "Control+a")
-        self.page.keyboard.press("Delete")
-        self.page.keyboard.type(text)
-        self.press(control, "Enter")
-
-    def tab_stops(self) -> list[str]:
-        """Return the names of the controls that Tab reaches, from the first to the last."""
-        first = self.widget.locator("input, button, select").first
-        first.focus()
-        stops: list[str] = []
-        for _ in range(60):
-            name = self.widget.evaluate(
-                """node => {
-                    const at = document.activeElement;
-                    if (!node.contains(at)) return null;
-                    const group = at.closest("fieldset, [role=radiogroup]");
-                    const words = group?.querySelector("legend")?.textContent
-                        ?? group?.getAttribute("aria-label")
-                        ?? at.getAttribute("aria-label") ?? at.labels?.[0]?.textContent;
-                    return words ?? at.textContent;
-                }"""
-            )
-            if name is None:
-                return stops
-            stops.append(name)
-            self.page.keyboard.press("Tab")
-        raise AssertionError(f"Tab does not leave the widget: {stops}")
-
-    def shielded(self) -> bool:
-        """Return whether all that can take the focus keeps its keys from JupyterLab."""
-        return self.widget.evaluate(
-            """node => [...node.querySelectorAll("input, select, button, textarea, [tabindex]")]
-                .every(e => e.dataset.lmSuppressShortcuts === "true")"""
-        )
-
-    def row(self) -> np.ndarray:
-        """Return the shares that the browser worked out last."""
-        return np.array(json.loads(self.widget.get_attribute("data-row")))
-
-    def summary(self) -> str:
-        return self.state()["summary"]
-
-
 def drive_attention(hand: Hand, expected: Any) -> list[float]:
     """Work the attention explorer; `expected` is the same explorer in this process.
 
@@ -247,8 +108,8 @@ def drive_attention(hand: Hand, expected: Any) -> list[float]:
         "step by keyboard": lambda: hand.press(hand.chosen("step"), "ArrowRight"),
         "query by keyboard": lambda: hand.press(chip, "ArrowLeft"),
         "text by keyboard": lambda: hand.type(text, half),
-        "layer by mouse": lambda: _option(hand, "layer", 1).click(),
-        "head by mouse": lambda: _option(hand, "head", 1).click(),
+        "layer by mouse": lambda: option(hand, "layer", 1).click(),
+        "head by mouse": lambda: option(hand, "head", 1).click(),
         "query by mouse": lambda: hand.widget.locator("[role=radio].llm-token").nth(2).click(),
     }.items():
         hand.must_change(what, act)
@@ -266,9 +127,9 @@ def drive_attention(hand: Hand, expected: Any) -> list[float]:
 
     hand.must_change("text by mouse", apply)
     heat_map, lines = hand.widget.locator("canvas").nth(0), hand.widget.locator("canvas").nth(1)
-    hand.must_change("pointing at the heat map", lambda: _point(heat_map, 0.5, 0.55))
+    hand.must_change("pointing at the heat map", lambda: point(heat_map, 0.5, 0.55))
     assert "→" in hand.widget.locator(".llm-reading").inner_text()
-    hand.must_change("pointing at the lines", lambda: _point(lines, 0.5, 0.8))
+    hand.must_change("pointing at the lines", lambda: point(lines, 0.5, 0.8))
     _stays_chosen(hand, heat_map, 0.35)
     _stays_chosen(hand, lines, 0.8)
 
@@ -341,7 +202,7 @@ def _stays_chosen(hand: Hand, picture: Any, down: float) -> None:
     hand.page.mouse.move(2, 2)
     hand.settle()
     before = hand.state()
-    _point(picture, 0.5, down, click=True)
+    point(picture, 0.5, down, click=True)
     hand.page.mouse.move(2, 2)
     hand.settle()
     after = hand.state()
@@ -349,20 +210,8 @@ def _stays_chosen(hand: Hand, picture: Any, down: float) -> None:
     assert after["summary"] != before["summary"]
 
 
-def _option(hand: Hand, trait: str, number: int) -> Any:
-    return hand.widget.locator(f'[data-trait="{trait}"] label').nth(number - 1)
-
-
 def _step(hand: Hand, number: int) -> None:
     hand.widget.locator('[data-trait="step"] label').nth(number).click()
-
-
-def _point(node: Any, across: float, down: float, click: bool = False) -> None:
-    """Put the pointer at a share of the width and height of an element."""
-    node.scroll_into_view_if_needed()
-    box = node.bounding_box()
-    place = {"x": box["width"] * across, "y": box["height"] * down}
-    (node.click if click else node.hover)(position=place)
 
 
 def drive_story(hand: Hand, expected: Any) -> list[float]:
@@ -393,8 +242,8 @@ def drive_story(hand: Hand, expected: Any) -> list[float]:
         "length by keyboard": lambda: hand.press(length, "Home"),
         "seed by keyboard": lambda: hand.press(seed, "ArrowUp"),
         "generate by keyboard": lambda: hand.press(button, "Enter"),
-        "temperature by mouse": lambda: _point(temperature, 0.9, 0.5, click=True),
-        "length by mouse": lambda: _point(length, 0.3, 0.5, click=True),
+        "temperature by mouse": lambda: point(temperature, 0.9, 0.5, click=True),
+        "length by mouse": lambda: point(length, 0.3, 0.5, click=True),
         "generate by mouse": button.click,
         "seed by typing": lambda: hand.type(seed, "77"),
     }.items():
@@ -424,70 +273,20 @@ def drive_story(hand: Hand, expected: Any) -> list[float]:
     return hand.page.evaluate("performance.getEntriesByName('llm:redraw').map(e => e.duration)")
 
 
-def drive_quiz(hand: Hand) -> None:
-    """Answer the first question by keyboard and the second by mouse: choose, then check."""
-    assert hand.shielded()
-    questions = hand.widget.locator("fieldset")
-    total = questions.count()
-    assert total >= 2
-
-    def by_keyboard(question: Any) -> None:
-        hand.press(question.locator("input").first, "Space")
-        _must_say(hand, question, "not checked yet")
-        hand.press(question.locator("input:checked"), "Enter")
-
-    def by_mouse(question: Any) -> None:
-        question.locator("label").nth(1).click()
-        _must_say(hand, question, "not checked yet")
-        question.get_by_role("button").click()
-
-    for number, answer in enumerate((by_keyboard, by_mouse)):
-        question = questions.nth(number)
-        answer(question)
-        right = "llm-quiz-right" in _must_say(hand, question, "Right.", "Not this one.")
-        assert right == ("Right." in question.locator(".llm-quiz-verdict").inner_text())
-        _must_say(hand, hand.widget, f"{number + 1} of {total} questions answered")
-
-
-def _must_say(hand: Hand, node: Any, *texts: str) -> str:
-    """Wait until one of `texts` stands in a part of the page; return the part's classes."""
-    hand.page.wait_for_function(
-        "([node, texts]) => texts.some(text => node.textContent.includes(text))",
-        arg=[node.element_handle(), list(texts)],
-        timeout=5000,
-    )
-    return node.get_attribute("class")
-
-
 # ---- the tests -----------------------------------------------------------------------------------
-
-
-def _open_and_run(lab: Lab, browser: Any, path: str) -> Any:
-    if not (lab.root / path).is_file():
-        pytest.skip(f"{path} is not built; make notebooks")
-    return open_notebook(lab, browser, path)
-
-
-def _hand(page: Any, label: str) -> Hand:
-    return Hand(page, scroll_to(page, label))
-
-
-def _report(record_property: Any, where: str, lab: Lab, times: list[float]) -> None:
-    median = statistics.median(times)
-    record_property("figure", f"{where}: redraw {median:.1f} ms (median), {lab.isolation}")
-    assert median <= REDRAW_LIMIT_MS
 
 
 @pytest.mark.timeout(240)
 def test_every_widget_on_a_small_model(lab: Lab, browser: Any, record_property: Any) -> None:
     path = "widgets.ipynb"
-    with _open_and_run(lab, browser, path) as (page, problems):
+    write_notebook(lab.root / path, SMALL_CELLS)
+    with open_built(lab, browser, path) as (page, problems):
         cells = run_all_cells(lab, page, path, 60)
-        times = drive_attention(_hand(page, ATTENTION), small_explorer())
-        drive_story(_hand(page, STORY), small_teller())
-        drive_quiz(_hand(page, QUIZ + "attention.recap"))
+        times = drive_attention(hand_on(page, ATTENTION), small_explorer())
+        drive_story(hand_on(page, STORY), small_teller())
+        drive_quiz(hand_on(page, QUIZ + "attention.recap"))
         assert problems.found == []
-        _report(record_property, "attention explorer, small model", lab, times)
+        report_redraw(record_property, "attention explorer, small model", lab, times)
     pictures = [o["data"] for c in cells for o in c["outputs"] if "image/png" in o.get("data", {})]
     assert len(pictures) == 2, "a saved notebook must show both explorers as pictures"
 
@@ -495,11 +294,12 @@ def test_every_widget_on_a_small_model(lab: Lab, browser: Any, record_property: 
 @pytest.mark.timeout(120)
 def test_a_saved_explorer_still_moves_when_its_kernel_is_gone(lab: Lab, browser: Any) -> None:
     path = "tomorrow.ipynb"
-    with _open_and_run(lab, browser, path) as (page, _):
+    write_notebook(lab.root / path, SMALL_CELLS[:2])
+    with open_built(lab, browser, path) as (page, _):
         run_all_cells(lab, page, path, 60)
         scroll_to(page, ATTENTION)
     with open_notebook(lab, browser, path) as (page, problems):
-        hand = _hand(page, ATTENTION)
+        hand = hand_on(page, ATTENTION)
         hand.must_change(
             "layer by keyboard", lambda: hand.press(hand.chosen("layer"), "ArrowRight")
         )
@@ -510,25 +310,25 @@ def test_a_saved_explorer_still_moves_when_its_kernel_is_gone(lab: Lab, browser:
 @pytest.mark.timeout(300)
 def test_chapter_00(lab: Lab, browser: Any, record_property: Any) -> None:
     path = "chapters/00_start_here.ipynb"
-    with _open_and_run(lab, browser, path) as (page, problems):
+    with open_built(lab, browser, path) as (page, problems):
         run_all_cells(lab, page, path, 120)
-        times = drive_story(_hand(page, STORY), course_teller())
-        drive_quiz(_hand(page, QUIZ + "start_here.recap"))
+        times = drive_story(hand_on(page, STORY), course_teller())
+        drive_quiz(hand_on(page, QUIZ + "start_here.recap"))
         assert problems.found == []
-        _report(record_property, "story teller, chapter 00", lab, times)
+        report_redraw(record_property, "story teller, chapter 00", lab, times)
 
 
 @pytest.mark.timeout(400)
 def test_chapter_04(lab: Lab, browser: Any, record_property: Any) -> None:
     path = "chapters/04_attention.ipynb"
-    with _open_and_run(lab, browser, path) as (page, problems):
+    with open_built(lab, browser, path) as (page, problems):
         run_all_cells(lab, page, path, 200)
-        hand = _hand(page, ATTENTION)
+        hand = hand_on(page, ATTENTION)
         times = drive_attention(hand, course_explorer(hand))
         for part in ("warmup", "recap"):
-            drive_quiz(_hand(page, f"{QUIZ}attention.{part}"))
+            drive_quiz(hand_on(page, f"{QUIZ}attention.{part}"))
         assert problems.found == []
-        _report(record_property, "attention explorer, chapter 04", lab, times)
+        report_redraw(record_property, "attention explorer, chapter 04", lab, times)
 
 
 def test_the_copies_are_not_the_originals(lab: Lab) -> None:

@@ -6,13 +6,13 @@ purpose: it is what learners write, kept so that `check` can recognise it and sa
 """
 
 import math
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 
 from llm_core.attention import causal_mask, scaled_dot_product_attention, softmax
 from llm_core.exercises.base import Case, Exercise, Mistake, Option, Property, Question
+from llm_core.exercises.inputs import gap_between, gradient_trouble, normal, whole
 from llm_core.exercises.show import entry_pair
 from llm_core.validate import require_float_tensor, require_tensor
 
@@ -105,18 +105,6 @@ def expose_bug() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor
 # --- Inputs. Every size differs from every other, except where a case says otherwise. ---
 
 
-def _normal(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Return standard normal numbers that are the same on every call."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
-
-
-def _whole(seed: int, largest: int, *shape: int) -> torch.Tensor:
-    """Return whole numbers from -largest to largest as floats: sums of them are exact."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(-largest, largest + 1, shape, generator=generator).float()
-
-
 def _random_mask(seed: int, *shape: int) -> torch.Tensor:
     """Return a random mask (..., T, S), at least 2 by 2, that settles what it need not leave open.
 
@@ -132,9 +120,9 @@ def _random_mask(seed: int, *shape: int) -> torch.Tensor:
 def _qkv(seed: int, lead: tuple[int, ...], T: int, S: int, D: int, Dv: int) -> tuple:
     """Return random q (*lead, T, D), k (*lead, S, D) and v (*lead, S, Dv)."""
     return (
-        2 * _normal(seed, *lead, T, D),
-        2 * _normal(seed + 1, *lead, S, D),
-        _normal(seed + 2, *lead, S, Dv),
+        2 * normal(seed, *lead, T, D),
+        2 * normal(seed + 1, *lead, S, D),
+        normal(seed + 2, *lead, S, Dv),
     )
 
 
@@ -157,16 +145,11 @@ def _doubles(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 def _block_inputs(seed: int, B: int, T: int, C: int) -> tuple[torch.Tensor, ...]:
     """Return x (B, T, C) and four weights (C, C), of a size at which the scores matter."""
-    weights = (1.5 / math.sqrt(C) * _normal(seed + n, C, C) for n in range(1, 5))
-    return _normal(seed, B, T, C), *weights
+    weights = (1.5 / math.sqrt(C) * normal(seed + n, C, C) for n in range(1, 5))
+    return normal(seed, B, T, C), *weights
 
 
 # --- Properties: what holds for every right answer. ---
-
-
-def _gap(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Return the largest difference between two tensors; NaN counts as infinitely far."""
-    return torch.nan_to_num((a - b).abs().double(), nan=INF).max().item()
 
 
 def _sum_of_slice(sums: torch.Tensor) -> str:
@@ -175,48 +158,18 @@ def _sum_of_slice(sums: torch.Tensor) -> str:
     return entry_pair(1.0, worst)[1]
 
 
-def _gradient_trouble(output: torch.Tensor, inputs: dict[str, torch.Tensor]) -> str | None:
-    """Say to which input no finite gradient that is not all zero comes back, if there is one."""
-    found: Sequence[torch.Tensor | None] = [None] * len(inputs)
-    if output.requires_grad:
-        loss = (output * _normal(99, *output.shape)).sum()
-        try:
-            found = torch.autograd.grad(loss, tuple(inputs.values()), allow_unused=True)
-        except RuntimeError as error:
-            if "inplace operation" in str(error):
-                return _OVERWRITTEN
-            raise
-    for name, g in zip(inputs, found, strict=True):
-        if g is None or not bool(g.isfinite().all()) or not bool((g != 0).any()):
-            return _no_gradient(name)
-    return None
-
-
-_OVERWRITTEN = (
-    "No model could learn through your function: a line such as "
-    "`e /= total` overwrites a tensor that the gradient still needs; write `e = e / total`."
-)
-
-
-def _no_gradient(what: str) -> str:
-    return (
-        f"No gradient comes back to {what}, so a model could not learn through your function; "
-        "stay in torch operations, without .detach(), .item(), NumPy or torch.no_grad()."
-    )
-
-
 def _softmax_sums(answer) -> str | None:
-    x = 3 * _normal(1, 3, 4, 5)
+    x = 3 * normal(1, 3, 4, 5)
     for dim in (0, 1, 2, -1):
         sums = answer(x.clone(), dim).sum(dim)
-        if not _gap(sums, torch.ones_like(sums)) < 1e-4:
+        if not gap_between(sums, torch.ones_like(sums)) < 1e-4:
             total = _sum_of_slice(sums)
             return f"With dim={dim} the weights of one slice sum to {total}, not to 1."
     return None
 
 
 def _softmax_sign(answer) -> str | None:
-    lowest = answer(3 * _normal(2, 4, 6), 1).min().item()
+    lowest = answer(3 * normal(2, 4, 6), 1).min().item()
     if lowest >= 0:
         return None
     return f"One weight is {lowest:.3f}, and a share can't be negative."
@@ -230,8 +183,8 @@ def _softmax_hidden(answer) -> str | None:
 
 
 def _softmax_shift(answer) -> str | None:
-    x = _normal(3, 4, 6)
-    gap = _gap(answer(x.clone(), -1), answer(x + 7, -1))
+    x = normal(3, 4, 6)
+    gap = gap_between(answer(x.clone(), -1), answer(x + 7, -1))
     if gap < 1e-4:
         return None
     return (
@@ -241,16 +194,16 @@ def _softmax_shift(answer) -> str | None:
 
 
 def _softmax_order(answer) -> str | None:
-    x = _normal(4, 6)
+    x = normal(4, 6)
     order = torch.tensor([3, 5, 0, 2, 4, 1])
-    if _gap(answer(x.clone(), 0)[order], answer(x[order], 0)) < 1e-5:
+    if gap_between(answer(x.clone(), 0)[order], answer(x[order], 0)) < 1e-5:
         return None
     return "Reordering the entries must reorder the weights in the same way, and yours differ."
 
 
 def _softmax_gradient(answer) -> str | None:
-    x = _normal(5, 3, 4).requires_grad_()
-    return _gradient_trouble(answer(x, -1), {"x": x})
+    x = normal(5, 3, 4).requires_grad_()
+    return gradient_trouble(answer(x, -1), {"x": x})
 
 
 SOFTMAX_PROPERTIES = (
@@ -264,13 +217,13 @@ SOFTMAX_PROPERTIES = (
 
 
 def _one_example() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    return _normal(11, 3), _normal(12, 5, 3), _normal(13, 5, 4)
+    return normal(11, 3), normal(12, 5, 3), normal(13, 5, 4)
 
 
 def _one_sums(answer) -> str | None:
     _, weights = answer(*_one_example())
     total = weights.sum()
-    if _gap(total, torch.ones_like(total)) < 1e-4:
+    if gap_between(total, torch.ones_like(total)) < 1e-4:
         return None
     return (
         f"Your weights sum to {_sum_of_slice(total)}, but the query has exactly one whole to "
@@ -281,7 +234,7 @@ def _one_sums(answer) -> str | None:
 def _one_mixes(answer) -> str | None:
     query, keys, values = _one_example()
     output, weights = answer(query, keys, values.clone())
-    if _gap(output, weights @ values) < 1e-4:
+    if gap_between(output, weights @ values) < 1e-4:
         return None
     return "Your output is not the sum of the values, each times the weight that you return for it."
 
@@ -305,7 +258,7 @@ def _one_order(answer) -> str | None:
     order = torch.tensor([4, 2, 0, 1, 3])
     output, weights = answer(query, keys, values)
     output_2, weights_2 = answer(query, keys[order], values[order])
-    if _gap(output, output_2) < 1e-4 and _gap(weights[order], weights_2) < 1e-4:
+    if gap_between(output, output_2) < 1e-4 and gap_between(weights[order], weights_2) < 1e-4:
         return None
     return (
         "Handing over the tokens in another order changes your result, "
@@ -355,7 +308,7 @@ def _attention_sums(answer) -> str | None:
     mask = _random_mask(21, 4, 6)
     _, weights = answer(*_qkv(20, (2, 3), 4, 6, 5, 7), mask)
     sums = weights.sum(-1)
-    if _gap(sums, torch.ones_like(sums)) < 1e-4:
+    if gap_between(sums, torch.ones_like(sums)) < 1e-4:
         return None
     return f"One query's weights sum to {_sum_of_slice(sums)}, not to 1."
 
@@ -386,7 +339,7 @@ def _attention_padding(answer) -> str | None:
     mask = _random_mask(30, 2, 6)[:, None, None]  # (B, 1, 1, S), the same for all queries
     short, _ = answer(q, k, v, mask.clone())
     full, _ = answer(q, k, v, mask.expand(2, 3, 4, 6).clone())
-    gap = _gap(short, full)
+    gap = gap_between(short, full)
     if gap < 1e-4:
         return None
     return (
@@ -402,7 +355,7 @@ def _attention_future(answer) -> str | None:
     k_2, v_2 = k.clone(), v.clone()
     k_2[:, -1], v_2[:, -1] = k_2[:, -1] + 5, v_2[:, -1] - 5
     after, _ = answer(q, k_2, v_2, mask)
-    gap = _gap(before[:, :-1], after[:, :-1])
+    gap = gap_between(before[:, :-1], after[:, :-1])
     if gap < 1e-4:
         return None
     return (
@@ -415,7 +368,7 @@ def _attention_batch(answer) -> str | None:
     q, k, v = _qkv(25, (3,), 4, 5, 6, 2)
     together, _ = answer(q, k, v)
     alone, _ = answer(q[1:2], k[1:2], v[1:2])
-    gap = _gap(together[1:2], alone)
+    gap = gap_between(together[1:2], alone)
     if gap < 1e-4:
         return None
     return (
@@ -438,7 +391,7 @@ def _attention_order(answer) -> str | None:
     order = torch.tensor([4, 2, 5, 0, 1, 3])
     before, _ = answer(q, k, v)
     after, _ = answer(q, k[order], v[order])
-    gap = _gap(before, after)
+    gap = gap_between(before, after)
     if gap < 1e-4:
         return None
     return (
@@ -450,7 +403,7 @@ def _attention_order(answer) -> str | None:
 def _attention_gradient(answer) -> str | None:
     inputs = tuple(t.requires_grad_() for t in _qkv(28, (2,), 3, 4, 5, 2))
     output, _ = answer(*inputs)
-    return _gradient_trouble(output, dict(zip("qkv", inputs, strict=True)))
+    return gradient_trouble(output, dict(zip("qkv", inputs, strict=True)))
 
 
 ATTENTION_PROPERTIES = (
@@ -479,7 +432,7 @@ def _split_slices(answer) -> str | None:
 
 
 def _split_any_layout(answer) -> str | None:
-    x = _normal(32, 5, 2, 12).transpose(0, 1)
+    x = normal(32, 5, 2, 12).transpose(0, 1)
     if torch.equal(answer(x, 3), answer(x.contiguous(), 3)):
         return None
     return "Your result depends on how x lies in memory, but only its entries may count."
@@ -517,7 +470,7 @@ def _merge_undoes(answer) -> str | None:
 
 
 def _merge_tokens(answer) -> str | None:
-    x = _normal(31, 2, 3, 4, 5)
+    x = normal(31, 2, 3, 4, 5)
     changed = x.clone()
     changed[:, :, 2] += 1
     moved = (answer(x) != answer(changed)).any(dim=2).any(dim=0).nonzero().flatten().tolist()
@@ -537,7 +490,7 @@ def _block_future(answer) -> str | None:
     before = answer(x.clone(), *weights, 4)
     changed = x.clone()
     changed[:, 4:] += 3
-    gap = _gap(before[:, :4], answer(changed, *weights, 4)[:, :4])
+    gap = gap_between(before[:, :4], answer(changed, *weights, 4)[:, :4])
     if gap < 1e-4:
         return None
     return (
@@ -548,7 +501,7 @@ def _block_future(answer) -> str | None:
 
 def _block_batch(answer) -> str | None:
     x, *weights = _block_inputs(41, 3, 4, 6)
-    gap = _gap(answer(x, *weights, 2)[1:2], answer(x[1:2], *weights, 2))
+    gap = gap_between(answer(x, *weights, 2)[1:2], answer(x[1:2], *weights, 2))
     if gap < 1e-4:
         return None
     return (
@@ -559,7 +512,7 @@ def _block_batch(answer) -> str | None:
 
 def _block_first(answer) -> str | None:
     x, *weights = _block_inputs(42, 2, 5, 12)
-    gap = _gap(answer(x, *weights, 3)[:, 0], x[:, 0] @ weights[2] @ weights[3])
+    gap = gap_between(answer(x, *weights, 3)[:, 0], x[:, 0] @ weights[2] @ weights[3])
     if gap < 1e-4:
         return None
     return (
@@ -571,7 +524,7 @@ def _block_first(answer) -> str | None:
 def _block_gradient(answer) -> str | None:
     inputs = tuple(t.requires_grad_() for t in _block_inputs(43, 2, 4, 6))
     names = ("x", "w_query", "w_key", "w_value", "w_out")
-    return _gradient_trouble(answer(*inputs, 2), dict(zip(names, inputs, strict=True)))
+    return gradient_trouble(answer(*inputs, 2), dict(zip(names, inputs, strict=True)))
 
 
 BLOCK_PROPERTIES = (
@@ -586,20 +539,20 @@ BLOCK_PROPERTIES = (
 
 SOFTMAX_CASES = (
     Case("three numbers", (torch.tensor([1.0, 2.0, 3.0]), 0)),
-    Case("rows of a 3 by 5 matrix", (_normal(50, 3, 5), -1)),
-    Case("three axes, dim=0", (_normal(51, 2, 3, 4), 0)),
-    Case("three axes, dim=1", (_normal(52, 2, 3, 4), 1)),
-    Case("a square matrix, dim=1", (_normal(53, 4, 4), 1)),
-    Case("four axes, dim=2", (_normal(57, 2, 3, 4, 5), 2)),
-    Case("four axes, dim=-3", (_normal(58, 2, 3, 4, 5), -3)),
+    Case("rows of a 3 by 5 matrix", (normal(50, 3, 5), -1)),
+    Case("three axes, dim=0", (normal(51, 2, 3, 4), 0)),
+    Case("three axes, dim=1", (normal(52, 2, 3, 4), 1)),
+    Case("a square matrix, dim=1", (normal(53, 4, 4), 1)),
+    Case("four axes, dim=2", (normal(57, 2, 3, 4, 5), 2)),
+    Case("four axes, dim=-3", (normal(58, 2, 3, 4, 5), -3)),
     Case("entries near 1,000", (torch.tensor([[1000.0, 1001.0, 999.0], [0.0, 1.0, 2.0]]), 1)),
     Case("one row far below the other", (torch.tensor([[3.0, 1.0], [-300.0, -301.0]]), 1)),
     Case("one high peak", (torch.tensor([[400.0, 0.0, 0.0, 0.0], [0.5, 1.0, 0.0, -1.0]]), 1)),
     Case("entries of minus infinity", (torch.tensor([[1.0, -INF, 2.0], [-INF, -INF, 0.5]]), 1)),
     Case("equal entries", (torch.full((2, 4), 0.7), 1)),
-    Case("one entry in a slice", (_normal(54, 3, 1), 1)),
-    Case("double precision", (_normal(55, 3, 4, dtype=torch.float64), -1)),
-    Case("a transposed, non-contiguous matrix", (_normal(56, 5, 3).T, 1)),
+    Case("one entry in a slice", (normal(54, 3, 1), 1)),
+    Case("double precision", (normal(55, 3, 4, dtype=torch.float64), -1)),
+    Case("a transposed, non-contiguous matrix", (normal(56, 5, 3).T, 1)),
 )
 
 
@@ -850,21 +803,17 @@ ATTEND_ONE_CASES = (
             torch.tensor([[10.0, 0.0], [0.0, 10.0], [5.0, 5.0]]),
         ),
     ),
-    Case("T=4, D=3, Dv=5", (2 * _normal(60, 3), 2 * _normal(61, 4, 3), _normal(62, 4, 5))),
-    Case("T=3, D=5, Dv=2", (_normal(63, 5), _normal(64, 3, 5), _normal(65, 3, 2))),
-    Case("T, D and Dv all 3", (2 * _normal(66, 3), 2 * _normal(67, 3, 3), _normal(68, 3, 3))),
-    Case("one token", (_normal(69, 4), _normal(70, 1, 4), _normal(71, 1, 3))),
-    Case("four equal keys", (_normal(72, 3), torch.ones(4, 3), _normal(73, 4, 2))),
-    Case(
-        "scores in the thousands", (_whole(74, 40, 16), _whole(75, 40, 5, 16), _whole(76, 9, 5, 3))
-    ),
+    Case("T=4, D=3, Dv=5", (2 * normal(60, 3), 2 * normal(61, 4, 3), normal(62, 4, 5))),
+    Case("T=3, D=5, Dv=2", (normal(63, 5), normal(64, 3, 5), normal(65, 3, 2))),
+    Case("T, D and Dv all 3", (2 * normal(66, 3), 2 * normal(67, 3, 3), normal(68, 3, 3))),
+    Case("one token", (normal(69, 4), normal(70, 1, 4), normal(71, 1, 3))),
+    Case("four equal keys", (normal(72, 3), torch.ones(4, 3), normal(73, 4, 2))),
+    Case("scores in the thousands", (whole(74, 40, 16), whole(75, 40, 5, 16), whole(76, 9, 5, 3))),
     Case(
         "two winners tie", (torch.tensor([2.0]), torch.tensor([[3.0], [3.0], [-1.0]]), torch.eye(3))
     ),
-    Case("double precision", _doubles(_normal(77, 3), _normal(78, 5, 3), _normal(79, 5, 2))),
-    Case(
-        "transposed, non-contiguous keys", (_normal(80, 3), _normal(81, 3, 5).T, _normal(82, 5, 4))
-    ),
+    Case("double precision", _doubles(normal(77, 3), normal(78, 5, 3), normal(79, 5, 2))),
+    Case("transposed, non-contiguous keys", (normal(80, 3), normal(81, 3, 5).T, normal(82, 5, 4))),
 )
 
 
@@ -1322,7 +1271,7 @@ CAUSAL_MASK = Exercise(
 
 # --- scaled_dot_product_attention ---
 
-_HEADS = _normal(93, 2, 5, 3, 4)  # (B, T, H, D): transposed below, so not contiguous
+_HEADS = normal(93, 2, 5, 3, 4)  # (B, T, H, D): transposed below, so not contiguous
 
 _BY_HAND = (
     torch.tensor([[2.0, 0.0, 0.0, 2.0], [0.0, 0.0, 0.0, 0.0]]),  # the second query likes all keys
@@ -1363,11 +1312,11 @@ ATTENTION_CASES = (
         (
             torch.full((2, 3, 4), 4000.0),
             torch.tensor([-40.0, -39.9375, 40.0, 39.0])[:, None].expand(2, 4, 4),
-            _whole(160, 9, 2, 4, 3),
+            whole(160, 9, 2, 4, 3),
             torch.tensor([[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1]]).bool(),
         ),
     ),
-    Case("all scores equal", (torch.zeros(2, 3), torch.ones(4, 3), _normal(161, 4, 5))),
+    Case("all scores equal", (torch.zeros(2, 3), torch.ones(4, 3), normal(161, 4, 5))),
     Case("one token", _qkv(170, (2,), 1, 1, 3, 4)),
     Case(
         "double precision",
@@ -1781,13 +1730,13 @@ ATTENTION = Exercise(
 
 SPLIT_CASES = (
     _heads_case("the numbers 0 to 23", torch.arange(24.0).reshape(1, 4, 6), n_heads=3),
-    _heads_case("B=2, T=5, H=3, D=4", _normal(200, 2, 5, 12), n_heads=3),
-    _heads_case("B=3, T=2, H=4, D=5", _normal(201, 3, 2, 20), n_heads=4),
-    _heads_case("B, T, H and D all 3", _normal(202, 3, 3, 9), n_heads=3),
-    _heads_case("a single head", _normal(203, 2, 3, 4), n_heads=1),
-    _heads_case("heads of width 1", _normal(204, 2, 3, 4), n_heads=4),
-    _heads_case("one token", _normal(205, 2, 1, 6), n_heads=3),
-    _heads_case("double precision", _normal(206, 2, 3, 8, dtype=torch.float64), n_heads=2),
+    _heads_case("B=2, T=5, H=3, D=4", normal(200, 2, 5, 12), n_heads=3),
+    _heads_case("B=3, T=2, H=4, D=5", normal(201, 3, 2, 20), n_heads=4),
+    _heads_case("B, T, H and D all 3", normal(202, 3, 3, 9), n_heads=3),
+    _heads_case("a single head", normal(203, 2, 3, 4), n_heads=1),
+    _heads_case("heads of width 1", normal(204, 2, 3, 4), n_heads=4),
+    _heads_case("one token", normal(205, 2, 1, 6), n_heads=3),
+    _heads_case("double precision", normal(206, 2, 3, 8, dtype=torch.float64), n_heads=2),
 )
 
 
@@ -1961,13 +1910,13 @@ SPLIT_HEADS = Exercise(
 
 MERGE_CASES = (
     _merge_case("the numbers 0 to 23", torch.arange(24.0).reshape(1, 3, 4, 2)),
-    _merge_case("B=2, H=3, T=5, D=4", _normal(210, 2, 3, 5, 4)),
-    _merge_case("B=3, H=4, T=2, D=5", _normal(211, 3, 4, 2, 5)),
-    _merge_case("B, H, T and D all 3", _normal(212, 3, 3, 3, 3)),
-    _merge_case("a single head", _normal(213, 2, 1, 3, 4)),
-    _merge_case("heads of width 1", _normal(214, 2, 4, 3, 1)),
-    _merge_case("one token", _normal(215, 2, 3, 1, 2)),
-    _merge_case("double precision", _normal(216, 2, 3, 4, 5, dtype=torch.float64)),
+    _merge_case("B=2, H=3, T=5, D=4", normal(210, 2, 3, 5, 4)),
+    _merge_case("B=3, H=4, T=2, D=5", normal(211, 3, 4, 2, 5)),
+    _merge_case("B, H, T and D all 3", normal(212, 3, 3, 3, 3)),
+    _merge_case("a single head", normal(213, 2, 1, 3, 4)),
+    _merge_case("heads of width 1", normal(214, 2, 4, 3, 1)),
+    _merge_case("one token", normal(215, 2, 3, 1, 2)),
+    _merge_case("double precision", normal(216, 2, 3, 4, 5, dtype=torch.float64)),
 )
 
 
@@ -2146,21 +2095,21 @@ BLOCK_CASES = (
     ),
     _heads_case(
         "scores in the hundreds",
-        _whole(300, 3, 2, 4, 8),
-        *(_whole(300 + n, 2, 8, 8) for n in range(1, 5)),
+        whole(300, 3, 2, 4, 8),
+        *(whole(300 + n, 2, 8, 8) for n in range(1, 5)),
         n_heads=2,
     ),
     _heads_case(
         "scores in the hundreds of thousands",
-        _whole(301, 30, 2, 5, 8),
-        *(_whole(301 + n, 3, 8, 8) for n in range(1, 5)),
+        whole(301, 30, 2, 5, 8),
+        *(whole(301 + n, 3, 8, 8) for n in range(1, 5)),
         n_heads=2,
     ),
     _heads_case("T=40, many tokens", *_block_inputs(330, 2, 40, 6), n_heads=2),
     _heads_case("double precision", *_doubles(*_block_inputs(310, 2, 3, 8)), n_heads=2),
     _heads_case(
         "transposed, non-contiguous x",
-        _normal(320, 5, 2, 12).transpose(0, 1),
+        normal(320, 5, 2, 12).transpose(0, 1),
         *_block_inputs(321, 1, 1, 12)[1:],
         n_heads=3,
     ),
@@ -2584,7 +2533,9 @@ def _outputs_differ(answer) -> str | None:
     right, _ = scaled_dot_product_attention(q, k, v, mask)
     leaky, weights = leaky_attention(q, k, v, mask)
     lost_share = (1 - weights.sum(dim=-1)).max().item()
-    if _gap(right, leaky) > 1e-2 and lost_share > 1e-6:  # more than a rounding of huge values
+    if (
+        gap_between(right, leaky) > 1e-2 and lost_share > 1e-6
+    ):  # more than a rounding of huge values
         return None
     return _ZERO_OUTPUT if lost_share > 1e-2 else _BURIED
 

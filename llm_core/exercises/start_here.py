@@ -8,24 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from llm_core.exercises.base import Case, Exercise, Mistake, Option, Property, Question
-
-
-def _normal(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Return standard normal numbers that are the same on every call."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
-
-
-def _ids(seed: int, vocab_size: int, *shape: int) -> torch.Tensor:
-    """Return token ids from 0 to vocab_size - 1 that are the same on every call."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(vocab_size, shape, generator=generator)
-
-
-def _gap(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Return the largest difference between two tensors; NaN counts as infinitely far."""
-    return torch.nan_to_num((a - b).abs().double(), nan=float("inf")).max().item()
-
+from llm_core.exercises.inputs import gap_between, normal, token_ids
 
 # --- center_rows ---
 
@@ -38,14 +21,14 @@ def center_rows(x: torch.Tensor) -> torch.Tensor:
 
 CENTER_CASES = (
     Case("two rows by hand", (torch.tensor([[1.0, 2.0, 6.0], [4.0, 4.0, 4.0]]),)),
-    Case("N=3, C=5", (_normal(1, 3, 5) + 2,)),
-    Case("N=5, C=2", (_normal(2, 5, 2) * 10,)),
-    Case("a square matrix", (_normal(3, 4, 4) + 1,)),
-    Case("a single row", (_normal(4, 1, 6) + 3,)),
-    Case("a single column", (_normal(5, 3, 1),)),
+    Case("N=3, C=5", (normal(1, 3, 5) + 2,)),
+    Case("N=5, C=2", (normal(2, 5, 2) * 10,)),
+    Case("a square matrix", (normal(3, 4, 4) + 1,)),
+    Case("a single row", (normal(4, 1, 6) + 3,)),
+    Case("a single column", (normal(5, 3, 1),)),
     Case("rows far apart", (torch.tensor([[1000.0, 1002.0], [-5.0, -6.0]]),)),
-    Case("double precision", (_normal(6, 2, 3, dtype=torch.float64),)),
-    Case("a transposed, non-contiguous matrix", (_normal(7, 5, 3).T + 1,)),
+    Case("double precision", (normal(6, 2, 3, dtype=torch.float64),)),
+    Case("a transposed, non-contiguous matrix", (normal(7, 5, 3).T + 1,)),
 )
 
 
@@ -183,15 +166,15 @@ CENTER_MISTAKES = (
 
 
 def _center_means(answer) -> str | None:
-    means = answer(_normal(8, 4, 6) + 5).mean(dim=1)
-    if _gap(means, torch.zeros_like(means)) < 1e-4:
+    means = answer(normal(8, 4, 6) + 5).mean(dim=1)
+    if gap_between(means, torch.zeros_like(means)) < 1e-4:
         return None
     return f"A row of your result has the mean {means[means.abs().argmax()].item():.3f}, not 0."
 
 
 def _center_shift(answer) -> str | None:
-    x = _normal(9, 3, 5)
-    gap = _gap(answer(x.clone()), answer(x + torch.tensor([[1.0], [2.0], [3.0]])))
+    x = normal(9, 3, 5)
+    gap = gap_between(answer(x.clone()), answer(x + torch.tensor([[1.0], [2.0], [3.0]])))
     if gap < 1e-4:
         return None
     return (
@@ -245,14 +228,14 @@ DOTS_CASES = (
             torch.tensor([[[3.0, 4.0], [1.0, 0.0], [-1.0, 1.0]]]),
         ),
     ),
-    Case("B=2, T=3, S=5, D=4", (_normal(11, 2, 3, 4), _normal(12, 2, 5, 4))),
-    Case("B=4, T=5, S=2, D=3", (_normal(13, 4, 5, 3), _normal(14, 4, 2, 3))),
-    Case("B, T, S and D all 3", (_normal(15, 3, 3, 3), _normal(16, 3, 3, 3))),
-    Case("one token each", (_normal(17, 2, 1, 4), _normal(18, 2, 1, 4))),
-    Case("vectors of one number", (_normal(19, 2, 3, 1), _normal(20, 2, 4, 1))),
+    Case("B=2, T=3, S=5, D=4", (normal(11, 2, 3, 4), normal(12, 2, 5, 4))),
+    Case("B=4, T=5, S=2, D=3", (normal(13, 4, 5, 3), normal(14, 4, 2, 3))),
+    Case("B, T, S and D all 3", (normal(15, 3, 3, 3), normal(16, 3, 3, 3))),
+    Case("one token each", (normal(17, 2, 1, 4), normal(18, 2, 1, 4))),
+    Case("vectors of one number", (normal(19, 2, 3, 1), normal(20, 2, 4, 1))),
     Case(
         "a transposed, non-contiguous a",
-        (_normal(23, 3, 2, 4).transpose(0, 1), _normal(24, 2, 5, 4)),
+        (normal(23, 3, 2, 4).transpose(0, 1), normal(24, 2, 5, 4)),
     ),
 )
 
@@ -377,8 +360,8 @@ DOTS_MISTAKES = (
 
 
 def _dots_batch(answer) -> str | None:
-    a, b = _normal(25, 3, 2, 4), _normal(26, 3, 5, 4)
-    gap = _gap(answer(a, b)[1:2], answer(a[1:2], b[1:2]))
+    a, b = normal(25, 3, 2, 4), normal(26, 3, 5, 4)
+    gap = gap_between(answer(a, b)[1:2], answer(a[1:2], b[1:2]))
     if gap < 1e-4:
         return None
     return (
@@ -388,8 +371,8 @@ def _dots_batch(answer) -> str | None:
 
 
 def _dots_double(answer) -> str | None:
-    a, b = _normal(27, 2, 3, 4), _normal(28, 2, 5, 4)
-    gap = _gap(2 * answer(a, b), answer(2 * a, b))
+    a, b = normal(27, 2, 3, 4), normal(28, 2, 5, 4)
+    gap = gap_between(2 * answer(a, b), answer(2 * a, b))
     if gap < 1e-4:
         return None
     return (
@@ -449,14 +432,14 @@ LOOK_UP_CASES = (
         "four rows by hand",
         (torch.arange(8.0).reshape(4, 2) * 10, torch.tensor([[0, 3, 1], [2, 2, 0]])),
     ),
-    Case("V=7, C=4, B=2, T=5", (_normal(31, 7, 4), _ids(32, 7, 2, 5))),
-    Case("V=5, C=3, B=4, T=2", (_normal(33, 5, 3), _ids(34, 5, 4, 2))),
+    Case("V=7, C=4, B=2, T=5", (normal(31, 7, 4), token_ids(32, 7, 2, 5))),
+    Case("V=5, C=3, B=4, T=2", (normal(33, 5, 3), token_ids(34, 5, 4, 2))),
     Case(
-        "V, C, B and T all 3", (_normal(35, 3, 3), torch.tensor([[0, 1, 1], [2, 0, 1], [2, 2, 0]]))
+        "V, C, B and T all 3", (normal(35, 3, 3), torch.tensor([[0, 1, 1], [2, 0, 1], [2, 2, 0]]))
     ),
-    Case("a single token", (_normal(36, 6, 4), torch.tensor([[5]]))),
-    Case("one id again and again", (_normal(37, 4, 3), torch.full((2, 5), 2))),
-    Case("a transposed, non-contiguous table", (_normal(40, 3, 6).T, _ids(41, 6, 2, 4))),
+    Case("a single token", (normal(36, 6, 4), torch.tensor([[5]]))),
+    Case("one id again and again", (normal(37, 4, 3), torch.full((2, 5), 2))),
+    Case("a transposed, non-contiguous table", (normal(40, 3, 6).T, token_ids(41, 6, 2, 4))),
 )
 
 
@@ -581,8 +564,8 @@ LOOK_UP_MISTAKES = (
 
 
 def _look_up_rows(answer) -> str | None:
-    table = _normal(42, 9, 4)
-    ids = _ids(43, 9, 3, 5)
+    table = normal(42, 9, 4)
+    ids = token_ids(43, 9, 3, 5)
     rows = {tuple(row) for row in table.tolist()}
     found = answer(table, ids).reshape(-1, 4).tolist()
     strange = sum(tuple(row) not in rows for row in found)
@@ -592,7 +575,7 @@ def _look_up_rows(answer) -> str | None:
 
 
 def _look_up_same(answer) -> str | None:
-    out = answer(_normal(44, 9, 4), torch.tensor([[1, 7, 1], [7, 1, 7]]))
+    out = answer(normal(44, 9, 4), torch.tensor([[1, 7, 1], [7, 1, 7]]))
     if torch.equal(out[0], torch.stack([out[1, 1], out[1, 0], out[1, 1]])):
         return None
     return "The same id must give the same vector wherever it stands, and yours don't."

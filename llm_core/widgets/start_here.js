@@ -41,7 +41,7 @@ function render({ model, el }) {
   const progress = kit.element("span", { class: "llm-progress" });
   const beginning = kit.element("b");
   const story = kit.tokenRow({ label: "Tokens of the story", onpick: (place) => model.send({ kind: "look", place }) });
-  const page = kit.element("div", { class: "llm-story" }, beginning, story.root);
+  const page = kit.element("div", { class: "llm-story", "data-picture": "" }, beginning, story.root);
   const heading = kit.element("p", { class: "llm-heading" });
   const bars = kit.bars();
 

@@ -1,0 +1,205 @@
+"""`Hand`: works a widget in a browser as a learner does, by keyboard and by mouse.
+
+`test_browser.py` and the chapters' own `test_browser_name.py` drive explorers and quizzes with it.
+"""
+
+import hashlib
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pytest
+from browser import Lab, find_chromium, open_notebook, scroll_to
+
+NEEDS_BROWSER = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        find_chromium() is None,
+        reason="no Chromium on this machine; on Debian: apt-get install chromium",
+    ),
+]
+"""The marks of a test module that drives a browser: `pytestmark = NEEDS_BROWSER`."""
+
+REDRAW_LIMIT_MS = 50
+"""The slowest median redraw of an explorer that still follows the hand."""
+QUIZ = "Quiz "
+"""What the accessible name of every quiz begins with; its id follows."""
+
+
+def write_notebook(path: Path, sources: Sequence[str]) -> None:
+    """Write a notebook of code cells that have not run."""
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+
+
+@dataclass
+class Hand:
+    """Works one widget and watches what it does."""
+
+    page: Any
+    widget: Any
+
+    def state(self) -> dict[str, str]:
+        """Return the picture (a digest of canvases and `data-picture` elements) and the summary."""
+        state = self.widget.evaluate(
+            """node => ({
+                picture: [...node.querySelectorAll("canvas")].map(c => c.toDataURL()).join()
+                    + [...node.querySelectorAll("[data-picture]")].map(e => e.innerHTML).join(),
+                summary: node.querySelector(".llm-summary").textContent,
+            })"""
+        )
+        return {**state, "picture": hashlib.sha256(state["picture"].encode()).hexdigest()}
+
+    def must_change(self, what: str, act: Callable[[], Any], only_picture: bool = False) -> None:
+        """Do `act`; picture and summary must then differ from before, within five seconds."""
+        self.settle()
+        before = self.state()
+        act()
+        same: list[str] = []
+        for _ in range(50):
+            after = self.state()
+            same = [part for part in before if before[part] == after[part]]
+            if not same or (only_picture and same == ["summary"]):
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"{what}: unchanged {' and '.join(same)}")
+
+    def settle(self) -> None:
+        """Wait until a story that is being written is finished."""
+        busy = self.widget.locator("[aria-busy=true]")
+        for _ in range(300):
+            self.page.wait_for_timeout(60)
+            if busy.count() == 0:
+                return
+        raise AssertionError("the story was still being written after 18 seconds")
+
+    def control(self, role: str, name: str) -> Any:
+        return self.widget.get_by_role(role, name=name, exact=True)
+
+    def chosen(self, trait: str) -> Any:
+        """Return the option that is checked in a row of options."""
+        return self.widget.locator(f'[data-trait="{trait}"] input:checked')
+
+    def press(self, control: Any, key: str) -> None:
+        """Press a key on a control; the focus must stay in the widget."""
+        control.focus()
+        self.page.keyboard.press(key)
+        inside = self.widget.evaluate("node => node.contains(document.activeElement)")
+        assert inside, f"{key} took the focus out of the widget"
+
+    def type(self, control: Any, text: str) -> None:
+        """Replace what stands in a control, key by key, and press Enter."""
+        self.press(control, "Control+a")
+        self.page.keyboard.press("Delete")
+        self.page.keyboard.type(text)
+        self.press(control, "Enter")
+
+    def tab_stops(self) -> list[str]:
+        """Return the names of the controls that Tab reaches, from the first to the last."""
+        first = self.widget.locator("input, button, select").first
+        first.focus()
+        stops: list[str] = []
+        for _ in range(60):
+            name = self.widget.evaluate(
+                """node => {
+                    const at = document.activeElement;
+                    if (!node.contains(at)) return null;
+                    const group = at.closest("fieldset, [role=radiogroup]");
+                    const words = group?.querySelector("legend")?.textContent
+                        ?? group?.getAttribute("aria-label")
+                        ?? at.getAttribute("aria-label") ?? at.labels?.[0]?.textContent;
+                    return words ?? at.textContent;
+                }"""
+            )
+            if name is None:
+                return stops
+            stops.append(name)
+            self.page.keyboard.press("Tab")
+        raise AssertionError(f"Tab does not leave the widget: {stops}")
+
+    def shielded(self) -> bool:
+        """Return whether all that can take the focus keeps its keys from JupyterLab."""
+        return self.widget.evaluate(
+            """node => [...node.querySelectorAll("input, select, button, textarea, [tabindex]")]
+                .every(e => e.dataset.lmSuppressShortcuts === "true")"""
+        )
+
+    def row(self) -> np.ndarray:
+        """Return the shares that the browser worked out last."""
+        return np.array(json.loads(self.widget.get_attribute("data-row")))
+
+    def summary(self) -> str:
+        return self.state()["summary"]
+
+
+def hand_on(page: Any, label: str) -> Hand:
+    """Return a hand on the widget with this accessible name, scrolled into view."""
+    return Hand(page, scroll_to(page, label))
+
+
+def option(hand: Hand, trait: str, number: int) -> Any:
+    """Return option `number`, counted from 1, of a row of options."""
+    return hand.widget.locator(f'[data-trait="{trait}"] label').nth(number - 1)
+
+
+def point(node: Any, across: float, down: float, click: bool = False) -> None:
+    """Put the pointer at a share of the width and height of an element."""
+    node.scroll_into_view_if_needed()
+    box = node.bounding_box()
+    place = {"x": box["width"] * across, "y": box["height"] * down}
+    (node.click if click else node.hover)(position=place)
+
+
+def drive_quiz(hand: Hand) -> None:
+    """Answer the first question by keyboard and the second by mouse: choose, then check."""
+    assert hand.shielded()
+    questions = hand.widget.locator("fieldset")
+    total = questions.count()
+    assert total >= 2
+
+    def by_keyboard(question: Any) -> None:
+        hand.press(question.locator("input").first, "Space")
+        must_say(hand, question, "not checked yet")
+        hand.press(question.locator("input:checked"), "Enter")
+
+    def by_mouse(question: Any) -> None:
+        question.locator("label").nth(1).click()
+        must_say(hand, question, "not checked yet")
+        question.get_by_role("button").click()
+
+    for number, answer in enumerate((by_keyboard, by_mouse)):
+        question = questions.nth(number)
+        answer(question)
+        right = "llm-quiz-right" in must_say(hand, question, "Right.", "Not this one.")
+        assert right == ("Right." in question.locator(".llm-quiz-verdict").inner_text())
+        must_say(hand, hand.widget, f"{number + 1} of {total} questions answered")
+
+
+def must_say(hand: Hand, node: Any, *texts: str) -> str:
+    """Wait until one of `texts` stands in a part of the page; return the part's classes."""
+    hand.page.wait_for_function(
+        "([node, texts]) => texts.some(text => node.textContent.includes(text))",
+        arg=[node.element_handle(), list(texts)],
+        timeout=5000,
+    )
+    return node.get_attribute("class")
+
+
+def open_built(lab: Lab, browser: Any, path: str) -> Any:
+    """Open a notebook of the lab as `open_notebook` does; skip the test when it is not built."""
+    if not (lab.root / path).is_file():
+        pytest.skip(f"{path} is not built; make notebooks")
+    return open_notebook(lab, browser, path)
+
+
+def report_redraw(record_property: Any, where: str, lab: Lab, times: list[float]) -> None:
+    """Record the median redraw, and fail when it does not follow the hand."""
+    median = statistics.median(times)
+    record_property("figure", f"{where}: redraw {median:.1f} ms (median), {lab.isolation}")
+    assert median <= REDRAW_LIMIT_MS
