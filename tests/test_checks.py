@@ -27,7 +27,9 @@ from llm_core.exercises.registry import load_chapters
 from llm_core.exercises.verdicts import Status
 
 CHAPTERS = load_chapters()
-EXERCISES = [replace(e, time_limit=5.0) for chapter in CHAPTERS for e in chapter.exercises]
+EXERCISES = [
+    replace(e, time_limit=min(e.time_limit, 5.0)) for chapter in CHAPTERS for e in chapter.exercises
+]
 KNOWN = [(e, m, Status.KNOWN_MISTAKE) for e in EXERCISES for m in e.mistakes]
 KNOWN += [(e, m, Status.CONVENTION) for e in EXERCISES for m in e.conventions]
 QUIZZES = [(id, q) for chapter in CHAPTERS for id, q in chapter.quizzes.items()]
