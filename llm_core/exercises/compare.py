@@ -160,9 +160,10 @@ def _is_plain_tuple(value: Any) -> bool:
 
 def _other_length(expected: Sequence, got: Sequence, what: str) -> str:
     """Return a sentence on two sequences of different length."""
+    were = "was" if len(expected) == 1 else "were"
     return (
         f"{_start(what)} holds {counted(len(got), 'value')}, "
-        f"but {counted(len(expected), 'value')} were expected."
+        f"but {counted(len(expected), 'value')} {were} expected."
     )
 
 

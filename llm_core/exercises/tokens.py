@@ -106,10 +106,11 @@ CLEAN_CASES = (
     Case("no line end at the end", ("a\nb",)),
     Case("a line end at the end", ("a\nb\n",)),
     Case("empty lines at both ends", ("\n\n a \n\n",)),
-    Case("other characters stay", ("“Nó” — 東\u3000京…\n",)),
+    Case("other characters stay", ("“Nó” — 東\u3000京… cafe\u0301\n",)),
     Case("a form feed and a line separator", ("a\x0cb \u2028c\x0c\n",)),
     Case("the empty text", ("",)),
     Case("spaces alone", ("  \t",)),
+    Case("spaces and line ends alone", (" \n\t\r\n\r",)),
     Case("capital letters and signs", ("Is It SO? (Yes!)\r\n",)),
 )
 
@@ -807,6 +808,7 @@ COUNT_CASES = (
     Case("no words", ({},)),
     Case("large counts", ({(9, 8): 1000, (9, 8, 7): 20, (8, 7): 300},)),
     Case("tokens of several bytes", ({(b"t", b"hat"): 4, (b"th", b"at"): 6, (b"hat",): 9},)),
+    Case("the id 0", ({(0, 1, 0, 0): 3, (2, 0): 2},)),
     Case("five tokens", ({(1, 2, 3, 4, 5): 2, (1, 3, 5): 1},)),
     Case("the first token again at the end", ({(1, 2, 3, 1): 2, (3, 2): 1},)),
 )
@@ -1086,6 +1088,14 @@ COUNT_PAIRS = Exercise(
 
 _HATS = {b"hat": 5, b"that": 4, b"chat": 2, b"cat": 3}
 
+
+def _many_words() -> dict[bytes, int]:
+    """Return 14 random words of three to six letters, each with a small count, so that many tie."""
+    letters, lengths = token_ids(1, 3, 14, 6).tolist(), token_ids(2, 4, 14).tolist()
+    words = [bytes(97 + n for n in row[: 3 + m]) for row, m in zip(letters, lengths, strict=True)]
+    return {word: 1 + number % 2 for number, word in enumerate(words)}
+
+
 LEARN_CASES = (
     Case("the example", (_HATS, 2)),
     Case("all five merges", (_HATS, 5)),
@@ -1099,6 +1109,10 @@ LEARN_CASES = (
     Case("a tie with the same letters", ({b"abc": 3, b"ab": 1, b"bc": 1, b"bca": 2}, 3)),
     Case("a tie of a long and a greater token", ({b"abc": 3, b"xy": 3, b"ab": 1}, 3)),
     Case("a tie of zab and az", ({b"zab": 4, b"az": 4, b"q": 1}, 3)),
+    Case("counts above ten", ({b"ab": 30, b"cd": 12, b"ef": 200}, 3)),
+    Case("a run against a more frequent word", ({b"aaa": 3, b"bc": 5}, 2)),
+    Case("a pair twice in a word against a more frequent word", ({b"abab": 3, b"cd": 5}, 3)),
+    Case("many words of three letters", (_many_words(), 14)),
     Case("runs of one letter", ({b"aaaa": 3, b"aab": 2, b"aaaaa": 1}, 4)),
     Case("a rare long word and a frequent short one", ({b"abcdefgh": 1, b"ij": 50}, 3)),
     Case("a frequent word of pairs that repeat", ({b"banana": 6, b"ban": 5, b"nab": 8}, 6)),
@@ -1556,6 +1570,10 @@ ENCODE_CASES = (
     Case("a space in front", (b" that", [*_THAT, (b" ", b"that"), (b" ", b"th")])),
     Case("the last merges alone", (b"th t", [*_THAT, (b" ", b"t")])),
     Case("a merge of two merged tokens", (b"hathat", [*_THAT, (b"hat", b"hat")])),
+    Case(
+        "a token that another merge makes",
+        (b"abcab", [(b"b", b"c"), (b"a", b"b"), (b"ab", b"c")]),
+    ),
     Case("two merges at different places", (b"abxcd", [(b"c", b"d"), (b"a", b"b")])),
     Case("made of three merges", (b"abcabd", _LATE)),
     Case(
@@ -1720,6 +1738,17 @@ def _encode_greedy_from_right(word, merges):
     return _ids_of(tokens, merges)
 
 
+def _encode_by_result(word, merges):
+    rank = {left + right: k for k, (left, right) in enumerate(merges)}
+    tokens = list(_tokens_of(word))
+    while True:
+        found = [(rank.get(a + b, len(merges)), i) for i, (a, b) in enumerate(pairwise(tokens))]
+        if not found or min(found)[0] == len(merges):
+            return _ids_of(tokens, merges)
+        i = min(found)[1]
+        tokens[i : i + 2] = [tokens[i] + tokens[i + 1]]
+
+
 def _encode_either_order(word, merges):
     tokens = list(_tokens_of(word))
     for left, right in merges:
@@ -1876,6 +1905,15 @@ ENCODE_WORD = Exercise(
     reference=encode_word,
     cases=ENCODE_CASES,
     mistakes=ENCODE_MISTAKES,
+    conventions=(
+        Mistake(
+            "joined_by_the_result",
+            _encode_by_result,
+            "You join two neighbours whose bytes together are a token, as the library tiktoken "
+            "does; here a merge joins only the very pair that was learned.",
+            "merges of which each token can be made in one way",
+        ),
+    ),
     right=(_encode_lowest_rank, _encode_ids),
     properties=(Property("the tokens put together are the word", _encode_round_trip),),
     hints=(
@@ -1926,11 +1964,6 @@ WINDOWS_CASES = (
         "ids that repeat",
         (torch.tensor([1, 1, 2, 1, 1, 2, 1, 1]), 3, 2),
         sizes={"n": 8, "T": 3, "N": 3},
-    ),
-    Case(
-        "every second entry of a longer row",
-        (token_ids(5, 1000, 40)[::2], 6, 5),
-        sizes={"n": 20, "T": 6, "N": 3},
     ),
 )
 
@@ -2712,3 +2745,291 @@ EXERCISES: tuple[Exercise, ...] = (
     SPLIT_STARTS,
     EXPOSE_BUG,
 )
+
+
+# --- Quizzes ---
+
+WARMUP = (
+    Question(
+        "In chapter 00, 'queen' had an id. What is an id?",
+        (
+            Option(
+                "The place of the word in the text.",
+                "No. The same word has the same id wherever it stands.",
+            ),
+            Option(
+                "The number by which the model knows a token.",
+                "Yes. Each token that the model knows has its own number; the text becomes a row of "
+                "them.",
+                right=True,
+            ),
+            Option(
+                "How often the word occurs.",
+                "No. An id counts nothing; it is a name that happens to be a number.",
+            ),
+            Option(
+                "The meaning of the word, in one number.",
+                "No. A meaning takes more than one number; the id only says which token it is.",
+            ),
+        ),
+    ),
+    Question(
+        "How does a language model write a story?",
+        (
+            Option(
+                "It picks one that it has stored.",
+                "No. It stores no stories, only the numbers that training has found.",
+            ),
+            Option(
+                "It writes all tokens at once, and then corrects them.",
+                "No. Each token depends on those before it, so they come one after another.",
+            ),
+            Option(
+                "It says how likely each token is to come next, one is drawn and added, and it is "
+                "asked again.",
+                "Yes. One token at a time; the text so far is what it is asked with.",
+                right=True,
+            ),
+            Option(
+                "It looks the next word up in a dictionary.",
+                "No. A dictionary holds words and no stories; the model compares all tokens that "
+                "it knows.",
+            ),
+        ),
+    ),
+    Question(
+        "table has the shape (168, 64) and ids the shape (2, 5), filled with numbers from 0 to 167. "
+        "What is the shape of table[ids]?",
+        (
+            Option(
+                "(2, 5, 64)",
+                "Yes. Each of the 2 times 5 numbers is replaced by its row of 64.",
+                right=True,
+            ),
+            Option(
+                "(2, 5)",
+                "No. Each number becomes a whole row, so an axis of 64 is added.",
+            ),
+            Option(
+                "(168, 2, 5)",
+                "No. The first axis is the one that is looked up; it gives way to the shape of ids.",
+            ),
+            Option(
+                "(10, 64)",
+                "No. The right numbers, but indexing keeps the axes of ids.",
+            ),
+        ),
+    ),
+    Question(
+        "x has the shape (3, 4), b the shape (4,). What does x + b do?",
+        (
+            Option(
+                "It fails, since the shapes differ.",
+                "No. Compared from the right, 4 meets 4, and the missing axis is no obstacle.",
+            ),
+            Option(
+                "It adds b to each of the three rows.",
+                "Yes. Broadcasting repeats b along the axis that it lacks.",
+                right=True,
+            ),
+            Option(
+                "It adds b to the first row.",
+                "No. The short tensor is repeated; every row gets it.",
+            ),
+            Option(
+                "It adds b[i] to row i.",
+                "No. For that b would need the shape (3, 1); shapes are compared from the right.",
+            ),
+        ),
+    ),
+)
+
+RECAP = (
+    Question(
+        "Which cleaning rule may be used on the Python documentation?",
+        (
+            Option(
+                "Make all letters small.",
+                "No. In Python, None and none are different names, and a reader could never tell "
+                "which it was.",
+            ),
+            Option(
+                "Strip the spaces at the beginning of every line.",
+                "No. Indentation is part of the program: without it the examples mean nothing.",
+            ),
+            Option(
+                "Write each accented letter as one code point, normal form NFC.",
+                "Yes. Both spellings look and mean the same; one of them is enough.",
+                right=True,
+            ),
+            Option(
+                "Drop all punctuation.",
+                "No. A full stop, a bracket or a colon is often all the difference there is.",
+            ),
+        ),
+    ),
+    Question(
+        "A word tokenizer meets a word that its training text did not hold. What happens?",
+        (
+            Option(
+                "It becomes the unknown token, and what it was is lost.",
+                "Yes. Decoding gives <unk>; every unknown word becomes the same one.",
+                right=True,
+            ),
+            Option(
+                "It gets the next free id.",
+                "No. The vocabulary is fixed when training begins: the model has no vector for a "
+                "new id.",
+            ),
+            Option(
+                "It is cut into letters.",
+                "No. Its vocabulary holds words; the tokenizer that falls back on small pieces is "
+                "BPE.",
+            ),
+            Option(
+                "The nearest known word takes its place.",
+                "No. Nothing measures nearness here; all unknown words look alike to it.",
+            ),
+        ),
+    ),
+    Question(
+        "Why can byte-level BPE encode any text, even in a script that it was not trained on?",
+        (
+            Option(
+                "Because its vocabulary is large.",
+                "No. It works with the 256 bytes alone; merges make the text shorter, no more.",
+            ),
+            Option(
+                "Because it skips what it does not know.",
+                "No. Nothing is skipped: decoding gives back every character.",
+            ),
+            Option(
+                "Because it translates other scripts.",
+                "No. It knows nothing of languages; it sees bytes.",
+            ),
+            Option(
+                "Because any text is a row of bytes, and each of the 256 bytes is a token.",
+                "Yes. Where no merge applies, the bytes themselves are left.",
+                right=True,
+            ),
+        ),
+    ),
+    Question(
+        "What does cutting the text into words before BPE prevent?",
+        (
+            Option(
+                "Tokens that are shorter than a word.",
+                "No. Many tokens are parts of words, and that is as it should be.",
+            ),
+            Option(
+                "Tokens that run across words, such as 'dog.' and 'dog?' beside 'dog'.",
+                "Yes. Such tokens take up places in the vocabulary and hide that it is the same "
+                "word.",
+                right=True,
+            ),
+            Option(
+                "Unknown words.",
+                "No. There are none in either case, since the bytes are tokens.",
+            ),
+            Option(
+                "Merges of rare pairs.",
+                "No. The rarest pairs come last in either case; how many merges there are decides.",
+            ),
+        ),
+    ),
+    Question(
+        "The merges are, in this order, (b, c), (a, b), (ab, c). How is abc cut?",
+        (
+            Option(
+                "abc",
+                "No. That would need ab, and the b went to bc, which was learned first.",
+            ),
+            Option(
+                "ab, c",
+                "No. That takes the longest token from the left; the merge learned first is (b, c).",
+            ),
+            Option(
+                "a, bc",
+                "Yes. (b, c) comes first and uses up the b, and no merge joins a and bc.",
+                right=True,
+            ),
+            Option(
+                "a, b, c",
+                "No. (b, c) applies.",
+            ),
+        ),
+    ),
+    Question(
+        "A window holds the ids 5, 9, 2, 7, and the text goes on with 4. What are its targets?",
+        (
+            Option(
+                "9, 2, 7, 4",
+                "Yes. At each place the target is the token after it: four examples in one window.",
+                right=True,
+            ),
+            Option(
+                "5, 9, 2, 7",
+                "No. Then a model would only have to copy its input.",
+            ),
+            Option(
+                "4",
+                "No. That is the target of the last place alone; the other three have theirs.",
+            ),
+            Option(
+                "6, 10, 3, 8",
+                "No. These are the ids plus one; the target stands one place further on.",
+            ),
+        ),
+    ),
+    Question(
+        "You cut a text into overlapping windows, shuffle them, and keep a tenth for validation. "
+        "What is wrong?",
+        (
+            Option(
+                "A tenth is too little.",
+                "No. How much is needed is another question; here the kind of the cut is wrong.",
+            ),
+            Option(
+                "Shuffling loses the order inside the windows.",
+                "No. The windows are shuffled, not what stands in them.",
+            ),
+            Option(
+                "Nothing, since no window is in both parts.",
+                "No. No window is, but nearly all of their tokens are: the neighbours overlap.",
+            ),
+            Option(
+                "Nearly every validation token was also trained on, in a window that overlaps.",
+                "Yes. Cut the text first, then each part into windows.",
+                right=True,
+            ),
+        ),
+    ),
+    Question(
+        "Texts of different length are padded to one batch. What stands in the targets where a text "
+        "has ended?",
+        (
+            Option(
+                "The id of the padding token, to be predicted like any other.",
+                "No. Then a model would mostly learn to predict padding.",
+            ),
+            Option(
+                "A number that says: do not count this place.",
+                "Yes. The ignore index, -100 in torch, keeps the place out of the reckoning.",
+                right=True,
+            ),
+            Option(
+                "The beginning of the next text.",
+                "No. That is packing, where texts lie end to end and nothing is padded.",
+            ),
+            Option(
+                "Nothing; the rows have different lengths.",
+                "No. A tensor has rows of one length; that is why padding is needed.",
+            ),
+        ),
+    ),
+)
+
+QUIZZES: dict[str, tuple[Question, ...]] = {
+    "tokens.warmup": WARMUP,
+    "tokens.recap": RECAP,
+}
