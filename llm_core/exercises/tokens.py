@@ -94,7 +94,7 @@ def expose_bug() -> tuple[list[Merge], bytes]:
 # --- clean_lines ---
 
 CLEAN_CASES = (
-    Case("the example", ("if x:\u00a0\r\n\ty  = 1 \r",)),
+    Case("the example", ("if x >\u00a00:\r\n\ty  = 1 \r",)),
     Case("three kinds of line end", ("a\r\nb\rc\nd",)),
     Case("several line ends in a row", ("\r\r\n\n\r a\n\r\nb",)),
     Case("indentation", ("  def f():\r\n\treturn 1\n\t  # end\r",)),
@@ -2759,8 +2759,8 @@ WARMUP = (
             ),
             Option(
                 "The number by which the model knows a token.",
-                "Yes. Each token that the model knows has its own number; the text becomes a row of "
-                "them.",
+                "Yes. Each token that the model knows has its own number, and a text becomes a row "
+                "of them.",
                 right=True,
             ),
             Option(
@@ -2798,8 +2798,8 @@ WARMUP = (
         ),
     ),
     Question(
-        "table has the shape (168, 64) and ids the shape (2, 5), filled with numbers from 0 to 167. "
-        "What is the shape of table[ids]?",
+        "table has the shape (168, 64), ids the shape (2, 5), with numbers from 0 to 167. What is "
+        "the shape of table[ids]?",
         (
             Option(
                 "(2, 5, 64)",
@@ -2812,7 +2812,7 @@ WARMUP = (
             ),
             Option(
                 "(168, 2, 5)",
-                "No. The first axis is the one that is looked up; it gives way to the shape of ids.",
+                "No. The first axis is looked up and gone; the shape of ids takes its place.",
             ),
             Option(
                 "(10, 64)",
@@ -2946,7 +2946,7 @@ RECAP = (
             ),
             Option(
                 "ab, c",
-                "No. That takes the longest token from the left; the merge learned first is (b, c).",
+                "No. That takes the longest token from the left, but (b, c) was learned first.",
             ),
             Option(
                 "a, bc",
@@ -3005,8 +3005,8 @@ RECAP = (
         ),
     ),
     Question(
-        "Texts of different length are padded to one batch. What stands in the targets where a text "
-        "has ended?",
+        "Texts of different length are padded to one batch. What stands in the targets where a "
+        "text has ended?",
         (
             Option(
                 "The id of the padding token, to be predicted like any other.",

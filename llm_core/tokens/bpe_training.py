@@ -133,7 +133,8 @@ def learn_merges(word_counts: Mapping[bytes, int], n_merges: int) -> list[tuple[
     pairs.push(pairs.count)
 
     merges: list[tuple[bytes, bytes]] = []
-    for _ in tqdm(range(n_merges), desc="learning merges", delay=SECONDS_BEFORE_BAR, leave=False):
+    bar = tqdm(total=n_merges, desc="learning merges", delay=SECONDS_BEFORE_BAR, leave=False)
+    while len(merges) < n_merges:
         pair = pairs.pop_most_frequent()
         if pair is None:
             break
@@ -146,6 +147,9 @@ def learn_merges(word_counts: Mapping[bytes, int], n_merges: int) -> list[tuple[
             words[number] = merge_pair(words[number], pair, len(tokens) - 1)
             new_pairs |= pairs.add_word(number, words[number], counts[number])
         pairs.push(new_pairs)
+        bar.update()
+    bar.total = len(merges)  # fewer than wanted is no failure, which a bar shows in red
+    bar.close()
     return merges
 
 

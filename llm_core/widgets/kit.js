@@ -232,10 +232,12 @@ const kit = (() => {
     return { root: element("div", { class: "llm-control" }, name, input), input };
   }
 
-  /** A line of text that takes effect on Enter or by the button beside it. */
-  function textInput(view, { trait, label, button: caption, maxlength = 400, onapply }) {
+  /** A line of text that takes effect on Enter or by the button beside it; `live`, at every key. */
+  function textInput(view, { trait, label, button: caption, maxlength = 400, live = false, onapply }) {
     const input = element("input", {
       type: "text", id: newId(), name: trait, maxlength, autocomplete: "off", spellcheck: "false",
+      oninput: (event) => live && !event.isComposing && apply(),
+      oncompositionend: () => live && apply(),
       onkeydown: (event) => {
         if (event.key !== "Enter" || event.isComposing) return;
         event.preventDefault();
