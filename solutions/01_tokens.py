@@ -1385,7 +1385,8 @@ figure, axes = plt.subplots(1, 2, figsize=(9, 2.9), sharex=True)
 for axis, rows, targets, title in zip(
     axes, (padded, packed), (padded_y, packed_y), ("padded", "packed"), strict=True
 ):
-    axis.axhspan(-0.5, len(rows) - 0.5, facecolor="0.92", edgecolor="0.6", hatch="////")
+    style = {"facecolor": "0.92", "edgecolor": "0.6", "hatch": "////", "zorder": -1}
+    axis.axhspan(-0.5, len(rows) - 0.5, **style)
     shown = torch.where(targets == IGNORE_INDEX, torch.nan, rows.float())
     axis.imshow(shown, aspect="auto", interpolation="nearest", vmin=0, vmax=12)
     axis.set(xlabel="place in the row", title=f"{title}: {len(rows)} rows", ylim=(11.5, -0.5))

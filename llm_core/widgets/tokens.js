@@ -154,16 +154,18 @@ function render({ model, el }) {
   const [characters, words, pairs] = ["Characters", "Words", "Byte pairs"].map(boxes);
   const figures = [0, 1, 2].map(() => kit.element("p", { class: "llm-figures" }));
   const plot = curvePlot();
+  const three = kit.columns(
+    kit.panel("Characters", null, figures[0], characters),
+    kit.panel("Words", null, figures[1], words),
+    kit.panel("Byte pairs", null, figures[2], pairs),
+  );
+  three.classList.add("llm-three");
 
   view.add(
     kit.row(text),
     kit.row(merges, previous, next),
     reading,
-    kit.columns(
-      kit.panel("Characters", null, figures[0], characters),
-      kit.panel("Words", null, figures[1], words),
-      kit.panel("Byte pairs", null, figures[2], pairs),
-    ),
+    three,
     view.summary,
     kit.panel("Tokens of this text", "The step line: byte pairs. The broken lines: characters and words.", plot),
   );
