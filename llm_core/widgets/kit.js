@@ -108,6 +108,8 @@ const kit = (() => {
     let frame = 0;
     let moved = 0;
     let draws = 0;
+    let blank = 0; // draws in a row that found no layout
+    let again = 0;
     const cleanups = [];
 
     function run() {
@@ -119,6 +121,9 @@ const kit = (() => {
       if (moved) performance.measure("llm:redraw", { start: moved, end });
       moved = 0;
       draws += 1;
+      // For a moment, as while the theme changes, a page has no layout: then draw again with one.
+      blank = root.clientWidth ? 0 : blank + 1;
+      if (blank > 0 && blank <= 5) again = setTimeout(redraw, 100);
       if (draws % 500 === 0) ["llm:draw", "llm:redraw"].forEach((name) => performance.clearMeasures(name));
     }
     const redraw = () => {
@@ -146,7 +151,7 @@ const kit = (() => {
     const themes = new MutationObserver(redraw);
     themes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "class"] });
     listen(window.matchMedia("(prefers-color-scheme: dark)"), "change", redraw);
-    cleanups.push(() => sizes.disconnect(), () => themes.disconnect(), () => cancelAnimationFrame(frame));
+    cleanups.push(() => sizes.disconnect(), () => themes.disconnect(), () => cancelAnimationFrame(frame), () => clearTimeout(again));
 
     return {
       root,
@@ -232,10 +237,12 @@ const kit = (() => {
     return { root: element("div", { class: "llm-control" }, name, input), input };
   }
 
-  /** A line of text that takes effect on Enter or by the button beside it. */
-  function textInput(view, { trait, label, button: caption, maxlength = 400, onapply }) {
+  /** A line of text that takes effect on Enter or by the button beside it; `live`, at every key. */
+  function textInput(view, { trait, label, button: caption, maxlength = 400, live = false, onapply }) {
     const input = element("input", {
       type: "text", id: newId(), name: trait, maxlength, autocomplete: "off", spellcheck: "false",
+      oninput: (event) => live && !event.isComposing && apply(),
+      oncompositionend: () => live && apply(),
       onkeydown: (event) => {
         if (event.key !== "Enter" || event.isComposing) return;
         event.preventDefault();
