@@ -181,17 +181,23 @@ const kit = (() => {
   // ---- controls --------------------------------------------------------------------------------
   // Each is bound to one trait of the Python object: it shows the trait's value and changes it.
 
-  /** A labelled slider. `show` turns the value into words; `onrelease` runs when the hand lets go. */
-  function slider(view, { trait, label, unit = "", min, max, step = 1, show = String, onrelease }) {
+  /**
+   * A labelled slider from `min` to `max`, or over the `values` of a list. `show` turns the value into
+   * words; `onrelease` runs when the hand lets go; `update()` shows the value anew.
+   */
+  function slider(view, { trait, label, unit = "", min, max, step = 1, values, show = String, onrelease }) {
     const value = element("span", { class: "llm-value", "aria-hidden": "true" });
+    const [low, high] = values ? [0, values.length - 1] : [min, max];
+    const read = () => (values ? values[Number(input.value)] : Number(input.value));
     const input = element("input", {
-      type: "range", id: newId(), min, max, step, name: trait,
-      oninput: () => view.set(trait, Number(input.value)),
-      onchange: () => onrelease && onrelease(Number(input.value)),
+      type: "range", id: newId(), min: low, max: high, step, name: trait,
+      oninput: () => view.set(trait, read()),
+      onchange: () => onrelease && onrelease(read()),
     });
     const update = () => {
-      input.value = view.model.get(trait);
-      const words = `${show(view.model.get(trait))}${unit ? ` ${unit}` : ""}`;
+      const present = view.model.get(trait);
+      input.value = values ? values.indexOf(present) : present;
+      const words = `${show(present)}${unit ? ` ${unit}` : ""}`;
       value.textContent = words;
       input.setAttribute("aria-valuetext", words);
     };
@@ -199,7 +205,7 @@ const kit = (() => {
     update();
     const name = element("label", { class: "llm-label", for: input.id }, label);
     const line = element("div", { class: "llm-line" }, name, value);
-    return { root: element("div", { class: "llm-control" }, line, input), input };
+    return { root: element("div", { class: "llm-control" }, line, input), input, update };
   }
 
   /** A row of options of which one is chosen; arrow keys move. `options` are [value, text] pairs. */
@@ -739,6 +745,7 @@ const kit = (() => {
 
   return {
     array, softmax, format, colour, css, inkOn, element, newId, view, slider, choice, select, textInput,
-    numberInput, button, row, columns, panel, canvas, fitted, roomFor, heatmap, links, bars, tokenRow, table,
+    numberInput, button, row, columns, panel, canvas, fitted, roomFor, stripes, heatmap, links, bars,
+    tokenRow, table,
   };
 })();
