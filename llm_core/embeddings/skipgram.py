@@ -166,7 +166,7 @@ def train_skipgram(
     window: int = 5,
     n_negatives: int = 5,
     epochs: int = 3,
-    batch_size: int = 512,
+    batch_size: int | None = None,
     learning_rate: float = 0.05,
     threshold: float | None = 1e-3,
     generator: torch.Generator | None = None,
@@ -187,7 +187,8 @@ def train_skipgram(
         window: places to each side that count as company.
         n_negatives: K, random words for each pair.
         epochs: how often the texts are gone through, thinned out anew each time.
-        batch_size: pairs in a step.
+        batch_size: pairs in a step; None takes three for each word of the vocabulary, at most 512.
+            The more often a row occurs in a batch, the further one step moves it.
         learning_rate: size of the first steps.
         threshold: as for `keep_probability`; None for texts of few different words.
         generator: source of all chance, on the CPU; None takes torch's global one.
@@ -201,9 +202,12 @@ def train_skipgram(
 
     Raises:
         TypeError, ValueError, IndexError: an argument of the wrong kind, an id outside the
-            vocabulary, or no pair in all the texts.
+            vocabulary, or no pair in all the texts, perhaps because they were thinned out.
         ValueError: the numbers have grown without bound; the message says what to lower.
     """
+    ids, text_of = _joined(texts, vocab_size)
+    if batch_size is None:
+        batch_size = min(3 * vocab_size, 512)
     for name, value in (
         ("d_model", d_model),
         ("window", window),
@@ -214,13 +218,13 @@ def train_skipgram(
     require_count("n_negatives", n_negatives)
     require_range("learning_rate", learning_rate, 0.0, float("inf"), open_low=True)
     require_generator("generator", generator)
-    ids, text_of = _joined(texts, vocab_size)
     counts = torch.bincount(ids, minlength=vocab_size)  # (V,)
     keep, noise = keep_probability(counts, threshold), noise_distribution(counts)
     vectors, companies = start_vectors(vocab_size, d_model, generator)
 
     with tqdm(total=epochs, desc="skip-gram", bar_format=_BAR, disable=not progress) as bar:
         for epoch in range(epochs):
+            share = None
             for share, pairs in _batches(ids, text_of, keep, window, batch_size, generator):
                 done = (epoch + share) / epochs
                 negatives = draw_negatives(noise, len(pairs), n_negatives, generator)  # (B, K)
@@ -229,6 +233,7 @@ def train_skipgram(
                 bar.update(epoch + share - bar.n)
                 if on_step is not None:
                     on_step(done, vectors)
+            _require_trained(share, threshold)
             _require_finite(vectors, learning_rate, batch_size)
     return vectors
 
@@ -342,6 +347,15 @@ def _require_counts(counts: Any) -> None:
         raise TypeError(f"counts must be a 1-D tensor with a count for each word, not {counts!r}")
     if not bool((counts >= 0).all()) or not bool((counts > 0).any()):
         raise ValueError("counts must not be negative, and at least one must be above zero")
+
+
+def _require_trained(share: float | None, threshold: float | None) -> None:
+    """Raise unless an epoch had at least one batch, so that a share of it could be reported."""
+    if share is None:
+        raise ValueError(
+            f"threshold={threshold} has thinned the texts out until no pair of words was left; "
+            "raise it, or give None to keep every word"
+        )
 
 
 def _require_finite(vectors: Tensor, learning_rate: float, batch_size: int) -> None:
