@@ -339,13 +339,15 @@ def test_a_nudged_answer_fails_and_the_entry_is_named(exercise):
 
     def nudged(*args, **kwargs):
         value = copy.deepcopy(exercise.reference(*args, **kwargs))
-        tensor = value[0] if isinstance(value, tuple) else value
-        if tensor.dtype == torch.bool:
-            tensor.view(-1)[-1] ^= True
+        first = value[0] if isinstance(value, tuple) else value
+        if not isinstance(first, torch.Tensor):
+            first += 1
+        elif first.dtype == torch.bool:
+            first.view(-1)[-1] ^= True
         else:
-            tensor = tensor.contiguous()
-            tensor.view(-1)[-1] += 0.01
-        return (tensor, *value[1:]) if isinstance(value, tuple) else tensor
+            first = first.contiguous()
+            first.view(-1)[-1] += 0.01 if first.is_floating_point() else 1
+        return (first, *value[1:]) if isinstance(value, tuple) else first
 
     verdict = judge(exercise, nudged)
     assert verdict.status in (Status.BROKEN_PROPERTY, Status.DIFFERENT_VALUE, Status.KNOWN_MISTAKE)

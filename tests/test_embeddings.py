@@ -619,3 +619,47 @@ def test_broken_zip_files_say_so(tmp_path):
         archive.writestr("readme.md", "nothing")
     with pytest.raises(FileNotFoundError, match=r"no \.txt file"):
         load_text_vectors(empty)
+
+
+# --- The exercises' references are the module's own functions. ---
+
+
+def test_the_references_of_the_exercises_are_the_modules(generator):
+    from llm_core.exercises import embeddings as exercises
+
+    ids = torch.randint(0, 5, (20,), generator=generator)
+    assert torch.equal(exercises.skipgram_pairs(ids, 3), skipgram_pairs(ids, 3))
+    inputs = three(5)
+    torch.testing.assert_close(
+        exercises.negative_sampling_loss(*inputs), negative_sampling_loss(*inputs)
+    )
+    pairs = zip(
+        exercises.negative_sampling_gradient(*inputs),
+        negative_sampling_gradient(*inputs),
+        strict=True,
+    )
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_the_rankings_of_the_exercises_are_the_modules(generator):
+    from llm_core.exercises import embeddings as exercises
+
+    vectors = torch.randn(30, 4, generator=generator)
+    words = [f"w{i}" for i in range(30)]
+    for a in range(8):
+        found = exercises.nearest(vectors, vectors[a], 5, [a])
+        assert [words[i] for i in found] == [word for word, _ in nearest(words[a], words, vectors)]
+        b, c = a + 9, a + 20
+        right = analogy(words[a], words[b], words[c], words, vectors, 1)[0][0]
+        assert words[exercises.analogy(vectors, a, b, c)] == right
+        raw = analogy(words[a], words[b], words[c], words, vectors, 1, normalise=False)[0][0]
+        assert words[exercises.careless_analogy(vectors, a, b, c)] == raw
+
+
+def test_looking_up_with_padding_is_the_layers(generator):
+    from llm_core.exercises import embeddings as exercises
+
+    layer = TokenEmbedding(7, 3, padding_idx=2, generator=generator)
+    ids = torch.tensor([[0, 6, 2, 2], [5, 1, 6, 0]])
+    torch.testing.assert_close(exercises.embed(layer.weight, ids, 2), layer(ids))
