@@ -171,7 +171,8 @@ class TrainingMap(Explorer):
         train_skipgram(ids, len(words), on_step=live.add)
 
     Every moment is seen from the same side: that from which the newest vectors lie furthest apart
-    (`pca`), turned so that the map does not jump from one moment to the next.
+    (`pca`), turned so that the map does not jump from one moment to the next; only the last one
+    lies as PCA gives it, the widest direction across.
 
     Args:
         words: V words, all different, in the order of the vectors' rows.
@@ -224,10 +225,8 @@ class TrainingMap(Explorer):
             TypeError, ValueError: a share outside 0 to 1, or vectors that do not fit the words.
         """
         require_range("done", done, 0.0, 1.0)
-        percent = round(100 * done)
-        if self.times and percent < min(100, self.times[-1] + 2):
-            return
-        if self.times and percent == self.times[-1]:
+        percent = int(100 * done)
+        if self.times and (percent < min(100, self.times[-1] + 2) or self.times[-1] == 100):
             return
         if not isinstance(vectors, Tensor) or vectors.dim() != 2 or len(vectors) != self._n_words:
             raise ValueError(
@@ -235,17 +234,17 @@ class TrainingMap(Explorer):
             )
         self._history.append(vectors[self._rows].detach().float().cpu().clone())
         with self.hold_sync():
-            self.arrays = {"moments": pack(self._seen_from_one_side())}
+            self.arrays = {"moments": pack(self._seen_from_one_side(percent == 100))}
             self.times = [*self.times, percent]
             self.moment = percent
         if percent == 100 and self._handle is not None:
             self._handle.update(self)
 
-    def _seen_from_one_side(self) -> Tensor:
+    def _seen_from_one_side(self, last: bool) -> Tensor:
         """Return every moment on the plane of the newest one, (F, V, 2)."""
         newest = self._history[-1]
         _, directions = pca(newest, 2)  # (2, C)
-        if self._directions is not None:  # turn the plane so that it lies like the last one
+        if self._directions is not None and not last:  # turn it so that it lies like the one before
             left, _, right = torch.linalg.svd(self._directions @ directions.T)
             directions = left @ right @ directions  # (2, 2) @ (2, C)
         self._directions = directions
@@ -274,7 +273,7 @@ class TrainingMap(Explorer):
             return
         moments = self._moments()[: self._now() + 1]  # (F, V, 2)
         for word in range(len(self.words)):
-            axes.plot(*moments[:, word].T, color="0.75", linewidth=0.7, zorder=0)
+            axes.plot(*moments[:, word].T, color="0.86", linewidth=0.5, zorder=0)
         draw_points(axes, self.words, moments[-1], self.groups, self.legend, [])
         axes.set_title(self.describe(), fontsize=10)
 
@@ -335,7 +334,7 @@ def draw_points(
 def _write_names(
     axes: Any, words: Sequence[str], points: np.ndarray, strong: Sequence[str]
 ) -> None:
-    """Write names beside points, those of `strong` first and in bold; others where there is room."""
+    """Write the points' names, those of `strong` first and in bold, others where there is room."""
     letter = 0.0115 * max(np.ptp(points, axis=0))  # about the width of a letter on the map
     taken: list[tuple[float, float, float, float]] = []
     first = [i for i, word in enumerate(words) if word in strong]
