@@ -136,6 +136,9 @@ def require_words_and_vectors(words: Sequence[str], vectors: Tensor) -> None:
     other = next((word for word in words if not isinstance(word, str)), None)
     if other is not None:
         raise TypeError(f"words must hold strings, but one is {other!r}")
+    if len(set(words)) < len(words):
+        twice = next(word for word in words if words.count(word) > 1)
+        raise ValueError(f"words holds {twice!r} twice, so it has no vector of its own")
     if not bool(vectors.isfinite().all()):
         raise ValueError("vectors holds NaN or infinity; did the training diverge?")
 
@@ -143,11 +146,7 @@ def require_words_and_vectors(words: Sequence[str], vectors: Tensor) -> None:
 def _index(words: Sequence[str], vectors: Tensor) -> dict[str, int]:
     """Return the place of every word, or raise unless words and vectors fit together."""
     require_words_and_vectors(words, vectors)
-    place = {word: i for i, word in enumerate(words)}
-    if len(place) < len(words):
-        twice = next(word for i, word in enumerate(words) if place[word] != i)
-        raise ValueError(f"words holds {twice!r} twice, so it has no vector of its own")
-    return place
+    return {word: i for i, word in enumerate(words)}
 
 
 def _place_of(name: str, word: str, place: dict[str, int]) -> int:

@@ -84,11 +84,8 @@ class EmbeddingExplorer(Explorer):
         require_words_and_vectors(words, vectors)
         left_out = max(0, len(words) - MOST_WORDS)
         words = list(words)[:MOST_WORDS]
-        if len(words) < 4 or len(set(words)) < len(words):
-            raise ValueError(
-                f"words must be at least four different ones; there are {len(set(words))} among "
-                f"{len(words)}"
-            )
+        if len(words) < 4:
+            raise ValueError(f"words must be at least four, for an analogy; there are {len(words)}")
         vectors = vectors[: len(words)].detach().float().cpu()
         self._vectors = vectors
         points = flat_map(vectors)
@@ -99,7 +96,7 @@ class EmbeddingExplorer(Explorer):
             groups=_group_numbers(words, groups),
             legend=list(groups or {}),
             word=chosen[1],
-            share=float(points.square().sum() / spread) if spread > 0 else 1.0,
+            share=float(points.square().sum() / spread) if spread > 1e-9 else 1.0,
             arrays={"vectors": pack(vectors), "points": pack(points)},
             **dict(zip("abc", chosen, strict=True)),
         )

@@ -341,8 +341,8 @@ const kit = (() => {
     return `${text.slice(0, end)}…`;
   }
 
-  /** Width that a picture may take: that of the panel around it. */
-  const roomFor = (node) => Math.max(160, Math.floor(node.parentElement.clientWidth) || 300);
+  /** Width that a picture may take: that of the panel around it, rounded down, so that it need not scroll. */
+  const roomFor = (node) => Math.max(160, Math.floor(node.parentElement.getBoundingClientRect().width) || 300);
 
   /** Where the pointer is over a canvas, in its own pixels. */
   const pointAt = (event) => [event.offsetX, event.offsetY];
