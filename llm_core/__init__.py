@@ -23,7 +23,15 @@ from llm_core.corpus import (
     stories,
 )
 from llm_core.data import TokenFile, get_batch
-from llm_core.embeddings import TokenEmbedding
+from llm_core.embeddings import (
+    TokenEmbedding,
+    analogy,
+    cosine_similarity,
+    load_text_vectors,
+    nearest,
+    pca,
+    train_skipgram,
+)
 from llm_core.loss import bits_per_byte, cross_entropy, perplexity
 from llm_core.model import GPT, PRESETS, GPTConfig, count_parameters, flops_per_token
 from llm_core.optim import AdamW, clip_grad_norm, warmup_cosine
@@ -78,6 +86,7 @@ __all__ = [
     "WordTokenizer",
     "alibi_bias",
     "alibi_slopes",
+    "analogy",
     "apply_rotary",
     "apply_temperature",
     "bits_per_byte",
@@ -86,6 +95,7 @@ __all__ = [
     "check_stories",
     "clean_text",
     "clip_grad_norm",
+    "cosine_similarity",
     "count_parameters",
     "cross_entropy",
     "entropy_floor",
@@ -97,7 +107,10 @@ __all__ = [
     "load_checkpoint",
     "load_pretrained",
     "load_text",
+    "load_text_vectors",
     "load_tokenizer",
+    "nearest",
+    "pca",
     "perplexity",
     "predict",
     "progress",
@@ -114,6 +127,7 @@ __all__ = [
     "stream",
     "top_k_filter",
     "top_p_filter",
+    "train_skipgram",
     "warmup_cosine",
 ]
 
