@@ -113,9 +113,9 @@ for token, key in zip(tokens, keys, strict=True):
 # %% [markdown]
 # ## 2. From scores to weights: softmax
 #
-# **Weights** must not be negative, and must add up to one. **Softmax**, a tool until now, gets there
-# with the exponential, which makes every number positive and lets high scores stand out, and by
-# dividing by the total, which makes them add up to one.
+# **Weights** must not be negative, and must add up to one. **Softmax**, a tool until now, gets
+# there with the exponential, which makes every number positive and lets high scores stand out, and
+# by dividing by the total, which makes them add up to one.
 #
 # $$\text{softmax}(x)_i = \frac{e^{x_i}}{\sum_j e^{x_j}}$$
 #
@@ -1253,8 +1253,8 @@ x = torch.randn(2, 10, 64, generator=torch.Generator().manual_seed(5))
 print("equal to llm_core's:", torch.allclose(mine(x), finished(x), atol=1e-6))
 
 # %% [markdown]
-# Later chapters import `MultiHeadAttention` from `llm_core.attention`. Attention only mixes what the
-# tokens hold; chapter 05 gives each token room to work on what it has gathered, and stacks the two.
+# Later chapters import `MultiHeadAttention` from `llm_core.attention`. Attention only mixes what
+# the tokens hold; chapter 05 gives each token room to work on what it has gathered.
 
 # %% [markdown]
 # ## Recap
