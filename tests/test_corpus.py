@@ -478,6 +478,14 @@ def test_python_docs_are_real_text():
     assert "iterator" in text
 
 
+def test_python_docs_hold_the_passage_that_chapter_01_cleans():
+    """Another Python has other topics; the chapter needs these lines and this indentation."""
+    assert (
+        'The simple form, "assert expression", is equivalent to\n\n'
+        "   if __debug__:\n       if not expression: raise AssertionError\n"
+    ) in load_text("python-docs")
+
+
 def test_files_and_folders(tmp_path):
     (tmp_path / "b.txt").write_text("second", encoding="utf-8")
     (tmp_path / "a.txt").write_bytes("\ufefffirst é\r\n".encode())
