@@ -3,7 +3,7 @@
     python benchmarks/embeddings.py [--tokens 1024] [--width 64] [--rounds 5] [--seeds 3]
 
 1. Look-up against one-hot times table, values alone and with the gradient of the table, for several
-   sizes of vocabulary. Both sides run on the same ids and table, taking turns; their results must be
+   sizes of vocabulary. Both sides run on the same ids and table, in turns; their results must be
    equal. Each figure is the median of the rounds.
 2. `train_skipgram` on the stories with its defaults: seconds, and how many analogies have the right
    answer as the best of all tokens, for several seeds. Two threads at most.
