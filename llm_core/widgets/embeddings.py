@@ -332,12 +332,13 @@ def _write_names(
     axes: Any, words: Sequence[str], points: np.ndarray, strong: Sequence[str]
 ) -> None:
     """Write the points' names, those of `strong` first and in bold, others where there is room."""
-    letter = 0.0115 * max(np.ptp(points, axis=0))  # about the width of a letter on the map
+    wide, high = np.ptp(points, axis=0)
+    letter = max(0.0115 * wide, 0.02 * high)  # about the width of a letter on the map
     taken: list[tuple[float, float, float, float]] = []
     first = [i for i, word in enumerate(words) if word in strong]
     for i in first + [i for i in range(len(words)) if i not in first]:
         bold = i in first
-        width, height = len(words[i]) * letter * (1.3 if bold else 1), 3.2 * letter
+        width, height = len(words[i]) * letter * (1.3 if bold else 1), 1.9 * letter
         x, y = points[i]
         corners = [(x + letter, y), (x - letter - width, y), (x - width / 2, y + height)]
         corners.append((x - width / 2, y - height))
