@@ -712,9 +712,9 @@ print("trained places, loss below 2.1:", bool(with_places[10:32].mean() < 2.1))
 print("places never trained, above 2.5:", bool(with_places[32:].mean() > 2.5))
 
 # %% [markdown]
-# Up to position 31 the player looks at the last six letters. Beyond, its rows are noise, and it does
-# no better than the one without positions, which averages all letters so far. Past the end of its
-# table a model cannot even be asked:
+# Up to position 31 the player looks at the last six letters. Beyond, its rows are noise, and it
+# does no better than the one without positions, which averages all letters so far. Past the end of
+# its table a model cannot even be asked:
 
 # %%
 try:
