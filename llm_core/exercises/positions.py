@@ -2496,7 +2496,7 @@ RECAP = (
         ),
     ),
     Question(
-        "Why is the number t of the position not simply added to every entry?",
+        "Why do models not add the number t of the position to every entry?",
         (
             Option(
                 "Whole numbers can't be added to fractions.",

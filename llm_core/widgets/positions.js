@@ -165,25 +165,34 @@ function strip(onpick) {
   return { root: picture.root, describe: picture.describe, draw };
 }
 
-/** Paint the rows as a heat map: one pixel for each number, enlarged without smoothing. */
-function paintMap(context, area, colours, rows, [low, high]) {
+/** The rows as a small picture, one pixel for each number; what is NaN stays transparent. */
+function pixelsOf(rows, [low, high]) {
   const [R, T] = [rows.length, rows[0].length];
   const small = document.createElement("canvas");
   [small.width, small.height] = [T, R];
   const pixels = new ImageData(T, R);
+  const shades = Array.from({ length: 256 }, (_, i) => kit.colour(i / 255));
   rows.forEach((row, r) => row.forEach((value, s) => {
-    if (Number.isNaN(value)) return; // stays transparent
+    if (Number.isNaN(value)) return;
+    const share = (value - low) / (high - low || 1);
+    const shade = shades[Math.round(255 * Math.min(1, Math.max(0, share)))];
     const place = 4 * (r * T + s);
-    pixels.data.set([...kit.colour((value - low) / (high - low || 1)), 255], place);
+    for (let c = 0; c < 3; c += 1) pixels.data[place + c] = shade[c];
+    pixels.data[place + 3] = 255;
   }));
   small.getContext("2d").putImageData(pixels, 0, 0);
+  return small;
+}
+
+/** Paint the small picture as large as the area, with stripes where there is nothing. */
+function paintMap(context, area, colours, rows, pixels) {
   const first = rows[0].findIndex(Number.isNaN);
   if (first >= 0) {
-    const x = area.left + (first / T) * area.width;
+    const x = area.left + (first / rows[0].length) * area.width;
     kit.stripes(context, x, area.top, area.left + area.width - x, area.height, colours.muted);
   }
   context.imageSmoothingEnabled = false;
-  context.drawImage(small, area.left, area.top, area.width, area.height);
+  context.drawImage(pixels, area.left, area.top, area.width, area.height);
 }
 
 /** Mark the chosen rows at the left edge of the heat map: a solid and an open triangle. */
@@ -280,6 +289,7 @@ function render({ model, el }) {
   const view = kit.view({ model, el, title: "Where does a token stand?", label: "Position explorer", draw });
   view.root.classList.add("llm-positions");
   const learned = kit.array(model.get("arrays").learned);
+  let made = { key: "" };
   const slider = (trait, label, options) => kit.slider(view, { trait, label, ...options });
   const nameOfRow = (n) => {
     const state = read();
@@ -344,16 +354,27 @@ function render({ model, el }) {
     for (const control of [position, first, second]) control.update();
   }
 
+  /** The heat map's rows and pixels, made anew only when something else than the position moved. */
+  function table(state) {
+    const { kind: name, C, base: b, H, T, t } = state;
+    const key = [name, C, b, H, T, name === "alibi" ? t : 0].join();
+    if (key !== made.key) {
+      const rows = rowsOf(state);
+      made = { key, rows, pixels: pixelsOf(rows, limitsOf(state)) };
+    }
+    return made;
+  }
+
   function draw(colours) {
     const state = read();
     const last = lastRow(state);
     fitControls(state, last);
-    const rows = rowsOf(state);
+    const { rows, pixels } = table(state);
     const chosen = [Math.min(model.get("first"), last), Math.min(model.get("second"), last)];
     const lines = likenessOf(state, rows, chosen);
     const hands = handsOf(state, rows);
     const words = describe(state, lines, chosen);
-    drawStrips(colours, state, rows, chosen, lines);
+    drawStrips(colours, state, rows, pixels, chosen, lines);
     drawRight(colours, state, hands, chosen);
 
     const texts = KINDS[state.kind];
@@ -375,13 +396,13 @@ function render({ model, el }) {
     view.root.dataset.hands = JSON.stringify(hands);
   }
 
-  function drawStrips(colours, state, rows, chosen, lines) {
+  function drawStrips(colours, state, rows, pixels, chosen, lines) {
     const { kind: name, T, t } = state;
     const common = { length: T, t, axis: KINDS[name].axis };
     const limits = limitsOf(state);
     const rowEnds = [rows.length - 1, 0].map((row) => String(row + (name === "alibi" ? 1 : 0)));
     map.draw(colours, { ...common, height: 150, ends: rowEnds }, (context, area) => {
-      paintMap(context, area, colours, rows, limits);
+      paintMap(context, area, colours, rows, pixels);
       markTrained(context, area, colours, state);
       markRows(context, area, colours, rows.length, chosen);
     });
