@@ -52,20 +52,29 @@ function countOf(name, tokens, bytes, unknown = 0) {
   return `${name}: ${tokens} tokens, ${each} bytes per token${unknown ? `, ${unknown} unknown` : ""}.`;
 }
 
-/** A row of tokens as boxes: name above, id below. `update` takes { name, id, note, ... } each. */
+/**
+ * A row of tokens as boxes: name above, id below. `update` takes { name, id, note, ... } for each,
+ * and touches only the boxes that have changed.
+ */
 function boxes(label) {
   const root = kit.element("div", { class: "llm-pieces", role: "img", "aria-label": label, "data-picture": "" });
+  let shown = [];
   function update(tokens) {
-    const nodes = tokens.map(({ name, id, note, unknown, fresh, opens }) => {
+    const wanted = tokens.map(({ name, id, note = String(id), unknown, fresh, opens }) => {
       const looks = [
         "llm-piece", `llm-tint-${id >= 0 ? id % TINTS : 0}`, unknown ? "llm-piece-unknown" : "",
         fresh ? "llm-piece-new" : "", opens ? "llm-piece-word" : "",
       ];
-      return kit.element(
-        "span", { class: looks.filter(Boolean).join(" ") }, name, kit.element("small", {}, note ?? String(id)),
-      );
+      return [looks.filter(Boolean).join(" "), name, note];
     });
-    root.replaceChildren(...nodes);
+    wanted.forEach(([looks, name, note], i) => {
+      if (shown[i] && shown[i].every((part, j) => part === wanted[i][j])) return;
+      const node = kit.element("span", { class: looks }, name, kit.element("small", {}, note));
+      if (root.children[i]) root.children[i].replaceWith(node);
+      else root.append(node);
+    });
+    while (root.children.length > wanted.length) root.lastChild.remove();
+    shown = wanted;
   }
   return { root, update, describe: (text) => root.setAttribute("aria-label", text) };
 }
