@@ -829,7 +829,7 @@ for learn in ways:
 # %% [markdown]
 # `llm_core` also spares itself the search for the maximum, with a heap. The further one goes, the
 # larger the difference: on 1 MB of plays and up to 1,000 tokens, `benchmarks/tokens.py` measures
-# well over fifty times the speed of the recounting loop. For encoding, a **cache** remembers the
+# more than twenty times the speed of the recounting loop. For encoding, a **cache** remembers the
 # ids of every word that has come before, and most words have.
 #
 # For corpora of many gigabytes there is a library in Rust, Hugging Face's `tokenizers`.

@@ -299,7 +299,7 @@ ATTACKS = (
     ("tokens.clean_lines", clean_and_join_accents, "other characters stay"),
     ("tokens.clean_lines", clean_unless_blank, "spaces and line ends alone"),
     ("tokens.count_pairs", count_pairs_but_of_zero, "lacks the key (0, 1)"),
-    ("tokens.learn_merges", learning_with(count=once_a_word), "a pair twice in a word"),
+    ("tokens.learn_merges", learning_with(count=once_a_word), "more frequent word"),
     ("tokens.learn_merges", learning_with(count=without_overlap), "a run against"),
     ("tokens.learn_merges", learning_with(weigh=lambda n: min(n, 10)), "counts above ten"),
     (

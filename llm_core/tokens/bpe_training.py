@@ -1,7 +1,7 @@
 """How byte-pair encoding learns its merges.
 
 `recount_merges` is the plain way, to read: it counts every pair again after each merge.
-`learn_merges` keeps the counts up to date and gives the same merges, about a hundred times faster.
+`learn_merges` keeps the counts up to date and gives the same merges, tens of times faster.
 
 Source: Sennrich, Haddow and Birch 2016, https://arxiv.org/abs/1508.07909, section 3.2; on bytes as
 in GPT-2 (Radford et al. 2019, section 2.2).
