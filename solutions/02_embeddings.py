@@ -464,7 +464,7 @@ for p in (1.0, 0.71, 0.5, 0.1, 0.001):
     print(f"p = {p:<5}: loss {0 - math.log(p):.2f} nats")
 
 # %% [markdown]
-# The loss of a batch is the mean over all its targets; it is called cross-entropy, and
+# The loss of a batch is the mean over all its targets. It is called **cross-entropy**, and
 # `cross_entropy(logits, targets)` computes it straight from the logits.
 #
 # **Predict:** a model that knows nothing gives each of the 168 tokens the same probability. What is
@@ -825,8 +825,8 @@ check("embeddings.negative_sampling_loss", negative_sampling_loss)
 # ### The gradient by hand
 #
 # `backward()` could find the gradient. By hand it is short, and tells what skip-gram does. The
-# derivative of $-\ln \sigma(s)$ is $\sigma(s) - 1$, that of $-\ln \sigma(-s)$ is $\sigma(s)$. Both
-# say:
+# slope of $-\ln \sigma(s)$ at a score $s$ is $\sigma(s) - 1$, that of $-\ln \sigma(-s)$ is
+# $\sigma(s)$. Both say:
 #
 # $$\text{error} = \text{what was guessed} - \text{what is true}$$
 #
@@ -1251,7 +1251,8 @@ check("embeddings.expose_bug", expose_bug)
 # A vector of 24 numbers cannot be drawn. **PCA**, principal component analysis, looks at the cloud
 # of vectors from the side from which it is widest. In steps: move the cloud's mean to 0. Compute
 # the **covariance**, a $C \times C$ table that says how the columns vary together. The directions
-# of the largest spread are its eigenvectors, which `torch.linalg.eigh` finds, smallest first.
+# of the largest spread are its eigenvectors, the vectors that it only stretches.
+# `torch.linalg.eigh` finds them, the smallest spread first.
 
 
 # %%

@@ -663,3 +663,130 @@ def test_looking_up_with_padding_is_the_layers(generator):
     layer = TokenEmbedding(7, 3, padding_idx=2, generator=generator)
     ids = torch.tensor([[0, 6, 2, 2], [5, 1, 6, 0]])
     torch.testing.assert_close(exercises.embed(layer.weight, ids, 2), layer(ids))
+
+
+# --- Answers from an attack on the exercises: each must get the right verdict. ---
+
+
+def pads_only_at_the_end(table, ids, padding_idx):
+    x = table[ids]
+    if padding_idx is None:
+        return x
+    trailing = (ids.flip(1) == padding_idx).cumprod(dim=1).flip(1).bool()
+    return x.masked_fill(trailing.unsqueeze(-1), 0.0)
+
+
+def mean_that_counts_two_at_least(x, ids, padding_idx):
+    real = (ids != padding_idx).unsqueeze(-1)
+    return (x * real).sum(dim=1) / real.sum(dim=1).clamp(min=2)
+
+
+def loss_of_cut_scores(centre, company, negatives):
+    yes = (centre * company).sum(-1).clamp(-50, 50)
+    no = torch.einsum("bc,bkc->bk", centre, negatives).clamp(-50, 50)
+    return -F.logsigmoid(yes) - F.logsigmoid(-no).sum(-1)
+
+
+def gradient_of_the_last_pair_for_all(centre, company, negatives):
+    by_centre, by_company, by_negatives = negative_sampling_gradient(centre, company, negatives)
+    return by_centre[-1:].expand_as(by_centre), by_company, by_negatives
+
+
+def analogy_that_only_hides_below_minus_one(vectors, a, b, c):
+    rows = F.normalize(vectors, dim=1)
+    scores = rows @ (rows[b] - rows[a] + rows[c])
+    scores[[a, b, c]] = -1.0
+    return int(scores.argmax())
+
+
+ATTACKS = [
+    ("embed", pads_only_at_the_end, "Entry"),
+    ("embed", lambda table, ids, padding_idx: table.detach()[ids], "padding"),
+    ("mean_of_tokens", mean_that_counts_two_at_least, "all tokens of a text have the same vector"),
+    ("skipgram_pairs", lambda ids, window: skipgram_pairs(ids, window)[:-1], "(3, 2)"),
+    ("skipgram_pairs", lambda ids, window: skipgram_pairs(ids, min(window, 3)), "(228, 2)"),
+    ("negative_sampling_loss", loss_of_cut_scores, "the gradient at the centre must be 60"),
+    ("negative_sampling_gradient", gradient_of_the_last_pair_for_all, "your gradient says"),
+    (
+        "nearest",
+        lambda vectors, query, k, exclude: (vectors @ query).topk(k).indices,
+        "your ranking changed",
+    ),
+    ("analogy", analogy_that_only_hides_below_minus_one, "where 3 was expected"),
+    ("analogy", lambda vectors, a, b, c: torch.tensor(b), ".item()"),
+    ("expose_bug", lambda: (torch.eye(5), 0, 1, 2), "the same length"),
+    ("expose_bug", lambda: (torch.randn(6, 3), 0.0, 1.0, 2.0), "whole numbers"),
+]
+
+
+@pytest.mark.parametrize(("name", "function", "words"), ATTACKS)
+def test_an_attack_on_the_exercises_fails_with_a_true_sentence(name, function, words):
+    from llm_core.exercises.checks import judge
+    from llm_core.exercises.registry import find_exercise
+
+    verdict = judge(find_exercise(f"embeddings.{name}"), function)
+    assert not verdict.passed
+    assert words in repr(verdict), verdict
+
+
+def embed_in_place(table, ids, padding_idx):
+    x = table[ids]
+    x[ids == padding_idx] = 0
+    return x
+
+
+def embed_with_a_row_of_zeros(table, ids, padding_idx):
+    if padding_idx is None:
+        return table[ids]
+    longer = torch.cat([table, torch.zeros_like(table[:1])])
+    return longer[torch.where(ids == padding_idx, len(table), ids)]
+
+
+def mean_by_nan_to_num(x, ids, padding_idx):
+    real = (ids != padding_idx).unsqueeze(2)
+    return torch.nan_to_num((x * real).sum(1) / real.sum(1))
+
+
+def loss_by_softmax_of_two(centre, company, negatives):
+    scores = torch.cat([company[:, None], -negatives], dim=1) @ centre[:, :, None]  # (B, 1 + K, 1)
+    both = torch.cat([scores, torch.zeros_like(scores)], dim=2)  # (B, 1 + K, 2)
+    return -both.log_softmax(dim=2)[..., 0].sum(dim=1)
+
+
+def nearest_one_after_the_other(vectors, query, k, exclude):
+    similarity = F.cosine_similarity(vectors, query[None])
+    similarity[exclude] = -math.inf
+    found = []
+    for _ in range(k):
+        found.append(int(similarity.argmax()))
+        similarity[found[-1]] = -math.inf
+    return torch.tensor(found)
+
+
+def analogy_from_three_similarities(vectors, a, b, c):
+    rows = F.normalize(vectors, dim=1)
+    similarity = rows @ rows.T
+    scores = similarity[b] - similarity[a] + similarity[c]
+    return next(i for i in scores.argsort(descending=True).tolist() if i not in (a, b, c))
+
+
+UNUSUAL = [
+    ("embed", embed_in_place),
+    ("embed", embed_with_a_row_of_zeros),
+    ("mean_of_tokens", mean_by_nan_to_num),
+    ("skipgram_pairs", skipgram_pairs),
+    ("negative_sampling_loss", negative_sampling_loss),
+    ("negative_sampling_loss", loss_by_softmax_of_two),
+    ("negative_sampling_gradient", negative_sampling_gradient),
+    ("nearest", nearest_one_after_the_other),
+    ("analogy", analogy_from_three_similarities),
+]
+
+
+@pytest.mark.parametrize(("name", "function"), UNUSUAL)
+def test_right_answers_in_an_unusual_style_pass(name, function):
+    from llm_core.exercises.checks import judge
+    from llm_core.exercises.registry import find_exercise
+
+    verdict = judge(find_exercise(f"embeddings.{name}"), function)
+    assert verdict.passed, verdict

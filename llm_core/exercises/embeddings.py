@@ -1947,7 +1947,7 @@ def _nearest_ties(answer) -> str | None:
     vectors[:, 0] = 1.0
     vectors[7] = torch.tensor([0.0, 1.0])
     found = answer(vectors, torch.tensor([2.0, 0.0]), 5, [3]).tolist()
-    if found == [0, 1, 2, 4, 5]:
+    if found == [0, 1, 2, 4, 5] or {3, 7} & set(found):  # right, or wrong in another way
         return None
     return (
         f"Of equally similar rows the smaller number comes first, 0, 1, 2, 4, 5, and you return "
