@@ -119,7 +119,7 @@ for line in messy.splitlines(keepends=True):
 # %% [markdown]
 # ### Rule by rule
 #
-# Six rules follow, each shown before and after.
+# Six rules follow. `show` prints the lines that a rule has changed, before and after.
 #
 # **1. Markup** is what web pages say to the browser: tags such as `<b>`, and names such as
 # `&mdash;` for signs. A reader never sees it.
@@ -127,12 +127,14 @@ for line in messy.splitlines(keepends=True):
 
 # %%
 def show(before, after):
-    print("before:", ascii(before))
-    print("after: ", ascii(after))
+    """Print each line that differs between two texts of equally many lines."""
+    for old, new in zip(before.splitlines(True), after.splitlines(True), strict=True):
+        if old != new:
+            print(f"before: {old!a}\nafter:  {new!a}")
 
 
 unmarked = strip_markup(messy)
-show(messy[:64], unmarked[:43])
+show(messy, unmarked)
 
 # %% [markdown]
 # A rule that takes out everything between `<` and `>` would be shorter, and wrong. Look at what it
@@ -149,7 +151,7 @@ print("strip_markup keeps it:", strip_markup(code) == code)
 
 # %%
 one_end = unmarked.replace("\r\n", "\n").replace("\r", "\n")
-show(unmarked[43:85], one_end[42:83])
+show(unmarked, one_end)
 
 # %% [markdown]
 # **3. Odd spaces and invisible signs.** A non-breaking space `\xa0` looks like a space and is
@@ -157,8 +159,7 @@ show(unmarked[43:85], one_end[42:83])
 
 # %%
 one_space = re.sub("[\ufeff\u200b]", "", one_end.replace("\u00a0", " "))
-show(one_end[43:66], one_space[42:65])
-show(one_end[-8:], one_space[-7:])
+show(one_end, one_space)
 
 # %% [markdown]
 # **4. Quotes and dashes.** Word processors bend quotation marks and stretch dashes. The plain forms
@@ -166,7 +167,7 @@ show(one_end[-8:], one_space[-7:])
 
 # %%
 plain = one_space.translate(str.maketrans("“”‘’—", "\"\"''-"))
-show(one_space[17:36], plain[17:36])
+show(one_space, plain)
 
 # %% [markdown]
 # **5. Normal form.** Unicode has two spellings for many accented letters: one code point for é, or
@@ -178,7 +179,7 @@ two_spellings = ["cafe\u0301", "caf\u00e9"]
 print("equal:", two_spellings[0] == two_spellings[1])
 
 normal = unicodedata.normalize("NFC", plain)
-show(plain[-29:], normal[-28:])
+show(plain, normal)
 
 # %% [markdown]
 # **6. The ends of lines.** Spaces before a line end show nowhere. Spaces at the *beginning* of a
@@ -186,7 +187,7 @@ show(plain[-29:], normal[-28:])
 
 # %%
 clean = re.sub("[ \t]+$", "", normal, flags=re.MULTILINE)
-show(normal[42:62], clean[42:60])
+show(normal, clean)
 
 # %% [markdown]
 # `clean_text` does all of this but the markup, and a few rarer things. The passage is whole again:
@@ -214,8 +215,8 @@ print(crushed)
 spellings = set(re.findall(r"\w+", docs))
 fallen = {name for name in spellings if name != name.lower() and name.lower() in spellings}
 
-for name in ("None", "True", "Class", "OSError"):
-    print(f"{name:>8} falls together with {name.lower()!r}: {name in fallen}")
+for name in ("None", "True", "Class"):
+    print(f"{name} falls together with {name.lower()}: {name in fallen}")
 print("more than 200 names do:", len(fallen) > 200)
 
 # %% [markdown]
@@ -266,6 +267,9 @@ check("tokens.clean_lines", clean_lines)
 # %% [markdown]
 # Stuck? `hint("tokens.clean_lines")` in a new cell shows one hint; run it again for the next one.
 # The fourth time it shows a solution.
+
+# %% [markdown]
+# From here on, the documentation is cleaned.
 
 # %%
 docs = clean_text(docs)
@@ -699,7 +703,7 @@ reveal(
 # late, and how many tokens are left.
 
 # %%
-sentence = b" The princess called the old man."
+sentence = " The princess called the old man."
 
 
 def apply_merges(word, merges):
@@ -711,9 +715,7 @@ def apply_merges(word, merges):
 
 
 for n in (0, 4, 16, 64, 128, 256, len(merges)):
-    cut = [
-        apply_merges(word.encode(), merges[:n]) for word in bpe_training.words_of(sentence.decode())
-    ]
+    cut = [apply_merges(word.encode(), merges[:n]) for word in bpe_training.words_of(sentence)]
     shown = "|".join(printable(token) for word in cut for token in word)
     print(f"{n:>3} merges, {shown.count('|') + 1:>2} tokens: {shown}")
 
@@ -852,14 +854,14 @@ print([plain_bpe.token(id) for id in plain_bpe.encode(text)])
 print([bpe.token(id) for id in bpe.encode(text)], "id", bpe.special_tokens[END])
 
 # %% [markdown]
-# A warning that costs real products dear: if strangers may type `<|endoftext|>`, they can end your
-# text for you. Take such strings out of what others write before you encode it.
+# A warning: if strangers may type `<|endoftext|>`, they can end your text for you. Take such
+# strings out of what others write before you encode it.
 
 # %% [markdown]
 # ### Files that others can read
 #
-# GPT-2 stores its tokenizer in two files, and half the world reads them: `vocab.json` maps tokens
-# to ids, and `merges.txt` lists the merges. JSON holds no bytes, so each byte gets a character that
+# GPT-2 stores its tokenizer in two files that many programs read: `vocab.json` maps tokens to ids,
+# and `merges.txt` lists the merges. JSON holds no bytes, so each byte gets a character that
 # can be seen: a letter stands for itself, the space is written `Ġ`, and so on for all 256.
 
 # %%
@@ -1170,7 +1172,7 @@ check("tokens.make_windows", make_windows)
 # tenth for validation. No window is in both parts.
 
 # %%
-doc_bpe = BPETokenizer.train(docs, 1000)
+doc_bpe = BPETokenizer.train(docs[:180_000], 1000)  # the training part alone: see below
 doc_ids = torch.tensor(doc_bpe.encode(docs[:200_000]))
 T, STRIDE = 64, 16
 
