@@ -29,6 +29,8 @@ from llm_core.model import GPT, PRESETS, GPTConfig, count_parameters, flops_per_
 from llm_core.optim import AdamW, clip_grad_norm, warmup_cosine
 from llm_core.positions import (
     LearnedPositions,
+    alibi_bias,
+    alibi_slopes,
     apply_rotary,
     rotary_angles,
     sinusoidal_encoding,
@@ -80,6 +82,8 @@ __all__ = [
     "Trainer",
     "TransformerBlock",
     "WordTokenizer",
+    "alibi_bias",
+    "alibi_slopes",
     "apply_repetition_penalty",
     "apply_rotary",
     "apply_temperature",

@@ -2532,7 +2532,7 @@ WARMUP = (
             ),
             Option(
                 "One id.",
-                "No. Choosing an id is what this chapter is about; the head leaves the choice open.",
+                "No. Choosing an id is the subject of this chapter; the head leaves it open.",
             ),
             Option(
                 "A probability between 0 and 1.",
