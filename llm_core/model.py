@@ -121,7 +121,7 @@ class GPT(nn.Module):
         self._require_that_it_fits(ids, positions, start)
         if mask is not None:
             require_padding_mask(mask, ids.shape[0], start + ids.shape[1])
-            # ALiBi with a cache counts columns; padding on the left changes no distance between them.
+            # ALiBi with a cache counts columns; padding on the left changes no distance.
             if positions is None and (cache is None or self.config.positions != "alibi"):
                 positions = _count_tokens(mask)[:, start:]  # (B, T)
         x = self.embed(ids, positions, start)  # (B, T, C)

@@ -614,4 +614,12 @@ def redrawn_tensor(value: torch.Tensor, generator: torch.Generator) -> torch.Ten
     largest = float(value[finite].abs().max()) if bool(finite.any()) else 0.0
     scale = min(largest, 3.0) or 1.0
     fresh = scale * torch.randn(value.shape, generator=generator, dtype=torch.float64)
+    if bool(finite.all()) and is_distribution(value):
+        fresh = fresh.masked_fill(value == 0, -math.inf).softmax(-1)
     return torch.where(finite, fresh.to(value.dtype), value)
+
+
+def is_distribution(value: torch.Tensor) -> bool:
+    """Say whether the last axis of a tensor holds probabilities, which add up to one."""
+    sums = value.double().sum(-1)
+    return bool((value >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
