@@ -58,8 +58,9 @@ function render({ model, el }) {
   const tree = kit.element("div", {
     class: "llm-tree", tabindex: "0", role: "group", "aria-label": "Beam tree", onkeydown: onKey,
   }, picture.root);
-  const reading = kit.element("p", { class: "llm-reading", "aria-live": "polite" });
+  const reading = kit.element("p", { class: "llm-reading", "aria-live": "polite", "data-picture": "" });
   const ranks = kit.table("Best so far");
+  ranks.root.setAttribute("data-picture", "");
   let places = new Map(); // where each node was drawn: index to [x, y] of its middle
   let scrolledFor = -1;
 
