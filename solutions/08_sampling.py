@@ -428,8 +428,8 @@ print("probabilities:", kept.softmax(dim=-1))
 
 # %% [markdown]
 # What if several logits **tie** for the last place? Here all of them are kept, even if that makes
-# more than $k$: which token is kept must not depend on the order of the vocabulary. (Fairseq and
-# others keep exactly $k$; Hugging Face does as we do.)
+# more than $k$: which token is kept must not depend on the order of the vocabulary. (Some libraries
+# keep exactly $k$; Hugging Face does as we do.)
 
 # %% [markdown]
 # ### Exercise 3: top-k
@@ -861,7 +861,8 @@ print("At temperature 2 with min-p 0.1: more than 0.8:", best > 0.8)
 # %% [markdown]
 # Temperature alone buys variety with mistakes. A cut takes most of the mistakes away and keeps a
 # good part of the variety, because what it drops is the tail and not the choice among good words.
-# There is no best setting; there is a best one for a purpose.
+# There is no best setting; there is a best one for a purpose. (Twelve stories are few: expect the
+# points to wobble by a few hundredths.)
 
 # %% [markdown]
 # ## 8. Beam search: the likeliest text as a whole
@@ -1116,9 +1117,10 @@ real, beam = surprises(real_story), surprises(beam_story)
 print("less surprising, on average:", sum(beam) / len(beam) < sum(real) / len(real))
 
 # %% [markdown]
-# Real texts surprise now and then; that is what makes them worth reading. The likeliest text never
-# does. For open-ended writing, draw. (Holtzman et al. found the same in large models and real
-# prose.)
+# A real story chooses: one of four names, of eight places, of four colours. The beams take the
+# choices that cost least, and always the same ones. Real texts surprise now and then, and that is
+# what makes them worth reading. So for open-ended writing, draw. (Holtzman et al. found the same in
+# large models and real prose.)
 
 # %% [markdown]
 # ### Watch it search

@@ -62,7 +62,8 @@ function render({ model, el }) {
   const ranks = kit.table("Best so far");
   ranks.root.setAttribute("data-picture", "");
   let places = new Map(); // where each node was drawn: index to [x, y] of its middle
-  let scrolledFor = -1;
+  let scrolledFor = -1; // for which step, and which candidate, the tree has been scrolled
+  let scrolledTo = model.get("picked");
 
   view.add(
     kit.row(text),
@@ -129,10 +130,11 @@ function render({ model, el }) {
     picture.describe(`Tree of the search. ${words}`);
     view.say(words);
     view.root.dataset.row = JSON.stringify(ranked.map((i) => scoreOf(nodes[i], alphaNow)));
-    if (scrolledFor !== step) {
-      tree.scrollLeft = (step + 1) * COLUMN - tree.clientWidth + 20;
-      scrolledFor = step;
-    }
+    const [middle] = places.get(picked);
+    const inSight = middle - COLUMN / 2 >= tree.scrollLeft && middle + COLUMN / 2 <= tree.scrollLeft + tree.clientWidth;
+    if (scrolledFor !== step) tree.scrollLeft = (step + 1) * COLUMN - tree.clientWidth + 20;
+    else if (scrolledTo !== picked && !inSight) tree.scrollLeft = middle - tree.clientWidth / 2;
+    [scrolledFor, scrolledTo] = [step, picked];
   }
 
   function drawTree(colours, nodes, step, line, picked) {

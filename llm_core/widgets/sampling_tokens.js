@@ -100,7 +100,8 @@ function render({ model, el }) {
   const view = kit.view({ model, el, title: "What comes next?", label: "Next-token explorer", draw });
   const SETTINGS = ["temperature", "top_k", "top_p", "min_p"];
   const ask = (kind, more = {}) => model.send({ kind, ...more });
-  const drawOne = () => ask("draw", Object.fromEntries(SETTINGS.map((name) => [name, model.get(name)])));
+  const valuesNow = () => Object.fromEntries(SETTINGS.map((name) => [name, model.get(name)]));
+  const drawOne = () => ask("draw", valuesNow()); // the settings travel with the question
 
   const text = kit.textInput(view, { trait: "prompt", label: "Beginning", button: "Begin", maxlength: 1000 });
   const sliders = [
@@ -109,6 +110,7 @@ function render({ model, el }) {
     { trait: "top_p", label: "Top-p", min: 0.05, max: 1, step: 0.05, show: (x) => (x < 1 ? kit.format(x) : "off") },
     { trait: "min_p", label: "Min-p", min: 0, max: 0.5, step: 0.01, show: (x) => (x > 0 ? kit.format(x) : "off") },
   ].map((options) => kit.slider(view, options));
+  const settings = kit.element("div", { class: "llm-row llm-settings" }, sliders.map((slider) => slider.root));
   const draw1 = kit.button("Draw one", drawOne, { main: true });
   const undo = kit.button("Undo", () => ask("undo"));
   const beginning = kit.element("span", { class: "llm-given" });
@@ -121,7 +123,7 @@ function render({ model, el }) {
     kit.row(text),
     page,
     kit.row(draw1, undo),
-    kit.row(...sliders),
+    settings,
     view.summary,
     kit.element("p", { class: "llm-hint" }, "Click a bar, or move with the arrow keys and press Enter, to go on with it. Outline: the model's own probability. Filled: with your settings. Striped: dropped."),
     bars,
@@ -135,8 +137,7 @@ function render({ model, el }) {
     const names = model.get("names");
     if (!packed || !names.length) return;
     const logits = kit.array(packed).data;
-    const settings = Object.fromEntries(SETTINGS.map((name) => [name, model.get(name)]));
-    const { changed, reasons } = applySettings(logits, settings);
+    const { changed, reasons } = applySettings(logits, valuesNow());
     const [before, shares] = [kit.softmax(logits), kit.softmax(changed)];
 
     beginning.textContent = model.get("beginning");
