@@ -25,6 +25,7 @@ from llm_core.exercises.checks import judge
 from llm_core.exercises.compare import differences
 from llm_core.exercises.registry import load_chapters
 from llm_core.exercises.verdicts import Status
+from llm_core.sampling import top_p_filter
 
 CHAPTERS = load_chapters()
 EXERCISES = [replace(e, time_limit=5.0) for chapter in CHAPTERS for e in chapter.exercises]
@@ -212,6 +213,29 @@ def expose_in_another_order():
     return mask, x, x, x
 
 
+def top_k_with_slack(logits, k):
+    limit = logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:]
+    return logits.masked_fill(logits < limit - 0.01, -math.inf)
+
+
+def top_p_that_gives_up(logits, p):
+    return logits if p > 0.95 else top_p_filter(logits, p)
+
+
+def top_p_without_a_name(logits, p):
+    return logits.softmax(-1).sort(-1, descending=True, stable=True)
+
+
+def penalty_by_a_sum(logits, ids, penalty):
+    seen = torch.zeros_like(logits, dtype=torch.bool).scatter(1, ids, True)
+    return torch.where(seen, logits - logits.abs() * (penalty - 1), logits)
+
+
+def draw_by_rounded_sums(probabilities, u):
+    ends = probabilities.cumsum(0).round(decimals=2)
+    return int((ends <= u).sum().clamp(max=len(probabilities) - 1))
+
+
 ATTACKS = (
     ("attention.softmax", softmax_by_axis_number, "four axes"),
     ("attention.softmax", softmax_of_cut_scores, "minus infinity has the weight"),
@@ -242,6 +266,11 @@ ATTACKS = (
     ("attention.multi_head_attention", heads_with(hide_all_but_six), "T=40"),
     ("attention.multi_head_attention", heads_with(hide_with_a_thousand), "not low enough"),
     ("attention.expose_bug", expose_in_another_order, "in this order"),
+    ("sampling.top_k_filter", top_k_with_slack, "very close"),
+    ("sampling.top_p_filter", top_p_that_gives_up, "p=0.98"),
+    ("sampling.top_p_filter", top_p_without_a_name, "by name"),
+    ("sampling.apply_repetition_penalty", penalty_by_a_sum, "where 2 was expected"),
+    ("sampling.draw", draw_by_rounded_sums, "must come"),
 )
 
 

@@ -690,6 +690,7 @@ TOP_K_CASES = (
     Case("k is larger than the vocabulary", (normal(26, 2, 5), 9)),
     Case("two tie for the last place", (torch.tensor([2.0, 1.0, 2.0, 3.0, 0.0]), 2)),
     Case("all tie", (torch.full((2, 4), 0.5), 1)),
+    Case("logits very close to each other", (torch.tensor([1.0, 1.001, 0.999, 1.002]), 2)),
     Case("another filter was here before", (torch.tensor([[-INF, 2.0, -INF, 1.0, 0.0]]), 2)),
     Case("fewer left than k", (torch.tensor([-INF, 2.0, -INF, 1.0]), 3)),
     Case("all logits are negative", (normal(27, 3, 6) - 40, 2)),
@@ -975,6 +976,7 @@ TOP_P_CASES = (
     Case("two of three tie", (torch.tensor([0.0, 2.0, 2.0]), 0.3)),
     Case("the last token is the likeliest", (_logits_of(0.1, 0.2, 0.7), 0.75)),
     Case("another filter was here before", (torch.tensor([[-INF, 2.0, -INF, 1.0, 0.0]]), 0.8)),
+    Case("p=0.98 on twenty tokens", (2 * normal(40, 20), 0.98)),
     Case("p=1", (normal(36, 2, 6), 1.0)),
     Case("p=1 and very unlikely tokens", (torch.tensor([30.0, 0.0, 5.0, -40.0, 29.0]), 1.0)),
     Case("large logits", (torch.tensor([[900.0, 901.0, 899.5], [-2.0, -1.0, -900.0]]), 0.7)),
@@ -1037,6 +1039,13 @@ def _top_p_crossing_dropped(logits, p):
         return logits
     probabilities, before, order = _sorted_parts(logits)
     return _drop(logits, order, before + probabilities > p)
+
+
+def _top_p_reaching_dropped(logits, p):
+    if p == 1:
+        return logits
+    probabilities, before, order = _sorted_parts(logits)
+    return _drop(logits, order, before + probabilities >= p)
 
 
 def _top_p_crossing_dropped_but_one(logits, p):
@@ -1170,6 +1179,13 @@ TOP_P_MISTAKES = (
         "You drop the token that carries the sum across p; with it the kept ones reach p, without "
         "it they do not, and where the likeliest alone exceeds p you are left with none at all.",
         "sums that hit p exactly",
+    ),
+    Mistake(
+        "reaching_token_dropped",
+        _top_p_reaching_dropped,
+        "You drop the token with which the sum reaches p, be it exactly or by crossing it; look at "
+        "the sum before a token, which must be below p, and not at the sum with it.",
+        "only which token is the likeliest",
     ),
     Mistake(
         "crossing_token_dropped_but_for_the_first",
