@@ -287,13 +287,13 @@ def test_both_explorers_on_a_small_model(lab: Lab, browser: Any, record_property
     assert len(pictures) == 2, "a saved notebook must show both explorers as pictures"
 
 
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(900)
 def test_chapter_08(lab: Lab, browser: Any, record_property: Any) -> None:
     from llm_core.widgets.sampling import BeamExplorer, NextTokenExplorer
 
     path = "chapters/08_sampling.ipynb"
     with open_built(lab, browser, path) as (page, problems):
-        run_all_cells(lab, page, path, 300)
+        run_all_cells(lab, page, path, 600)
         times = drive_tokens(hand_on(page, TOKENS), NextTokenExplorer())
         report_redraw(record_property, "next-token explorer, chapter 08", lab, times)
         times = drive_beams(hand_on(page, BEAMS), BeamExplorer())
