@@ -43,10 +43,13 @@ function planeOf(units, [a, b, c]) {
   const across = unitOf(combine([1, units[b]], [-1, units[a]]));
   const step = combine([1, units[c]], [-1, units[a]]);
   const up = unitOf(combine([1, step], [-dot(step, across), across]));
-  return units.flatMap((u) => {
-    const from = combine([1, u], [-1, units[a]]);
-    return [dot(from, across), dot(from, up)];
+  const [x, y] = [dot(units[a], across), dot(units[a], up)];
+  const places = new Float64Array(2 * units.length);
+  units.forEach((u, i) => {
+    places[2 * i] = dot(u, across) - x;
+    places[2 * i + 1] = dot(u, up) - y;
   });
+  return places;
 }
 
 /** The picture in words; `EmbeddingExplorer.describe` in Python says the same. */

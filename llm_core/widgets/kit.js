@@ -787,31 +787,34 @@ const kit = (() => {
     /** Write names beside the points, those of `strong` first; a name that finds no room is left out. */
     function label(context, colours, names, strong, width, height) {
       const taken = [];
-      const isStrong = new Set(strong);
-      const rest = names.map((_, i) => i).filter((i) => !isStrong.has(i)).slice(0, 400);
       context.textBaseline = "middle";
       context.textAlign = "left";
-      for (const i of [...strong, ...rest]) {
-        const bold = isStrong.has(i);
-        context.font = `${bold ? "bold 13px" : "11px"} ${colours.font}`;
-        const name = `${context.font} ${names[i]}`;
-        if (!widths.has(name)) widths.set(name, context.measureText(names[i]).width);
-        const [w, h] = [widths.get(name), bold ? 16 : 13];
+      const free = (left, top, w, h) => {
+        if (left < 2 || top < 2 || left + w > width - 2 || top + h > height - 2) return false;
+        for (const [l, t, r, b] of taken) if (left < r && left + w > l && top < b && top + h > t) return false;
+        return true;
+      };
+      const write = (i, bold, ink) => {
+        const key = bold ? `*${names[i]}` : names[i];
+        if (!widths.has(key)) widths.set(key, context.measureText(names[i]).width);
+        const [w, h] = [widths.get(key), bold ? 16 : 13];
         const [x, y] = places[i];
         const tries = [[x + 7, y - h / 2], [x - 7 - w, y - h / 2], [x - w / 2, y - h - 5], [x - w / 2, y + 5]];
-        const free = ([left, top]) => left >= 2 && top >= 2 && left + w <= width - 2 && top + h <= height - 2
-          && !taken.some(([l, t, r, b]) => left < r && left + w > l && top < b && top + h > t);
-        const place = tries.find(free) || (bold ? tries[0] : null);
-        if (!place) continue;
-        taken.push([place[0] - 1, place[1], place[0] + w + 3, place[1] + h]);
-        if (bold) {
-          context.lineWidth = 3;
-          context.strokeStyle = colours.paper;
-          context.strokeText(names[i], place[0], place[1] + h / 2);
-        }
-        context.fillStyle = i === strong[0] ? colours.mark : bold ? colours.ink : colours.muted;
-        context.fillText(names[i], place[0], place[1] + h / 2);
-      }
+        const place = tries.find(([left, top]) => free(left, top, w, h)) || (bold ? tries[0] : null);
+        if (!place) return;
+        const [left, top] = place;
+        taken.push([left - 1, top, left + w + 3, top + h]);
+        if (bold) context.strokeText(names[i], left, top + h / 2);
+        context.fillStyle = ink;
+        context.fillText(names[i], left, top + h / 2);
+      };
+      context.font = `bold 13px ${colours.font}`;
+      context.lineWidth = 3;
+      context.strokeStyle = colours.paper;
+      strong.forEach((i, n) => write(i, true, n ? colours.ink : colours.mark));
+      context.font = `11px ${colours.font}`;
+      const isStrong = new Set(strong);
+      for (let i = 0; i < Math.min(names.length, 400); i += 1) if (!isStrong.has(i)) write(i, false, colours.muted);
     }
 
     function legendLines(context, colours, legend, room) {
