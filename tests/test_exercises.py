@@ -736,6 +736,41 @@ def test_main_thread_is_interrupted_and_the_timer_given_back(function):
         signal.signal(signal.SIGALRM, before)
 
 
+class SlowToFree:
+    def __del__(self):
+        for _ in range(2_000):
+            pass
+
+
+def free_for_ever():
+    while True:
+        SlowToFree()
+
+
+@pytest.mark.parametrize("signals", [True, False])
+def test_an_interruption_that_a_finalizer_swallows_is_not_reported(signals, monkeypatch):
+    reported = []
+    monkeypatch.setattr(sys, "unraisablehook", reported.append)
+    if not signals:
+        monkeypatch.setattr(limit_module, "_signals_work_here", lambda: False)
+    for _ in range(20):
+        with pytest.raises(TimeUpError):
+            run_limited(free_for_ever, 0.02)
+    assert reported == []
+    assert sys.unraisablehook == reported.append
+
+
+def test_other_errors_in_finalizers_are_reported(monkeypatch):
+    class Fails:
+        def __del__(self):
+            raise ValueError("in a finalizer")
+
+    reported = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: reported.append(found.exc_value))
+    run_limited(lambda: Fails() and None, 1)
+    assert [str(error) for error in reported] == ["in a finalizer"]
+
+
 @pytest.mark.parametrize("function", [loop_for_ever, swallow_everything])
 def test_windows_way_interrupts_the_main_thread(function, monkeypatch):
     monkeypatch.setattr(limit_module, "_signals_work_here", lambda: False)

@@ -1,6 +1,7 @@
 """Stops a function that does not stop by itself, in a notebook on Linux, macOS and Windows."""
 
 import ctypes
+import functools
 import signal
 import sys
 import threading
@@ -37,6 +38,16 @@ def run_limited(function: Callable[[], Any], seconds: float) -> Any:
         BaseException: whatever `function` raises.
     """
     limit = _SignalLimit() if _signals_work_here() else _ThreadLimit()
+    reporter = sys.unraisablehook
+    sys.unraisablehook = functools.partial(_report_unraisable, reporter)
+    try:
+        return _run(limit, function, seconds)
+    finally:
+        sys.unraisablehook = reporter
+
+
+def _run(limit: "_SignalLimit | _ThreadLimit", function: Callable[[], Any], seconds: float) -> Any:
+    """Call `function()` under `limit`, which is off when this returns or raises."""
     try:
         try:
             limit.start(seconds)
@@ -46,6 +57,16 @@ def run_limited(function: Callable[[], Any], seconds: float) -> Any:
     except TimeUpError:
         _stop_surely(limit)
         raise
+
+
+def _report_unraisable(reporter: Callable[[Any], Any], unraisable: Any) -> None:
+    """Report an error that Python could not raise, unless it is an interruption.
+
+    An interruption that surfaces in a finalizer or a weak reference's callback is swallowed there;
+    the next one stops the function, so that the learner need not read about this one.
+    """
+    if not isinstance(unraisable.exc_value, TimeUpError):
+        reporter(unraisable)
 
 
 def _signals_work_here() -> bool:
@@ -62,6 +83,15 @@ def _stop_surely(limit: "_SignalLimit | _ThreadLimit") -> None:
             return
         except TimeUpError:
             continue
+
+
+def _reporting(frame: Any) -> bool:
+    """Say whether `_report_unraisable` is at work: an error raised there would be printed."""
+    while frame is not None:
+        if frame.f_code is _report_unraisable.__code__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 class _SignalLimit:
@@ -92,6 +122,8 @@ class _SignalLimit:
             signal.setitimer(signal.ITIMER_REAL, left, interval)
 
     def _interrupt(self, number: int, frame: Any) -> None:
+        if _reporting(frame):
+            return
         self._interruptions += 1
         if self._interruptions > _PATIENCE:
             self._interrupt_a_line(frame, self._interruptions % 7)
