@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from llm_core.exercises.base import Case, Exercise, Mistake
 from llm_core.exercises.calls import Outcome, call
@@ -212,6 +213,26 @@ def expose_in_another_order():
     return mask, x, x, x
 
 
+def layer_norm_with_cut_statistics(x, gain, bias, eps=1e-5):
+    centred = x - x.mean(-1, keepdim=True).detach()
+    return centred / (centred.detach().square().mean(-1, keepdim=True) + eps).sqrt() * gain + bias
+
+
+def layer_norm_clamping_the_variance(x, gain, bias, eps=1e-5):
+    centred = x - x.mean(-1, keepdim=True)
+    return centred / centred.square().mean(-1, keepdim=True).clamp(min=eps).sqrt() * gain + bias
+
+
+def block_with_a_cut_branch(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    x = x + attention(attention_norm(x)).detach()
+    return x + feed_forward(feed_forward_norm(x))
+
+
+def dropout_of_other_entries(x, p, training, generator):
+    draw = torch.rand(x.shape, generator=generator).flip(-1)
+    return x * (draw >= p) / (1 - p) if training else x
+
+
 ATTACKS = (
     ("attention.softmax", softmax_by_axis_number, "four axes"),
     ("attention.softmax", softmax_of_cut_scores, "minus infinity has the weight"),
@@ -242,6 +263,14 @@ ATTACKS = (
     ("attention.multi_head_attention", heads_with(hide_all_but_six), "T=40"),
     ("attention.multi_head_attention", heads_with(hide_with_a_thousand), "not low enough"),
     ("attention.expose_bug", expose_in_another_order, "in this order"),
+    ("block.layer_norm", layer_norm_with_cut_statistics, "comes back to x is off"),
+    ("block.layer_norm", layer_norm_clamping_the_variance, "was expected"),
+    ("block.gelu", lambda x: x / 2, "was expected"),
+    ("block.residual", lambda x, norm, sublayer: x + sublayer(norm(x)).detach(), "cut off"),
+    ("block.residual", lambda x, norm, sublayer: x + sublayer(norm(norm(x))), "more than once"),
+    ("block.transformer_block", block_with_a_cut_branch, "cut off"),
+    ("block.dropout", dropout_of_other_entries, "other entries than we agreed"),
+    ("block.dropout", lambda x, p, training, generator: F.dropout(x, p, training), "generator"),
 )
 
 
@@ -289,6 +318,25 @@ def attention_in_one_batch_axis(q, k, v, mask=None):
 )
 def test_right_answers_of_other_styles_pass(function):
     exercise = next(e for e in EXERCISES if e.id == "attention.scaled_dot_product_attention")
+    verdict = judge(exercise, function)
+    assert verdict.passed, verdict
+
+
+def residual_item_by_item(x, norm, sublayer):
+    return torch.stack([item + sublayer(norm(item)) for item in x])
+
+
+def dropout_by_a_floor(x, p, training, generator):
+    keep = torch.floor(torch.rand(x.numel(), generator=generator).view(x.shape) + (1 - p))
+    return keep * x / (1 - p) if training else x
+
+
+@pytest.mark.parametrize(
+    ("id", "function"),
+    [("block.residual", residual_item_by_item), ("block.dropout", dropout_by_a_floor)],
+)
+def test_right_answers_of_chapter_05_in_other_styles_pass(id, function):
+    exercise = next(e for e in EXERCISES if e.id == id)
     verdict = judge(exercise, function)
     assert verdict.passed, verdict
 

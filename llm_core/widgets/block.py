@@ -119,7 +119,8 @@ class BlockExplorer(Explorer):
         mine, standard = self.curves(), _curves(self._numbers, STANDARD, self.depth)
         for axes, name, title in zip(charts, mine, titles, strict=True):
             axes.plot(mine[name], color="#1f6fc4", linewidth=2, label="this block")
-            axes.plot(standard[name], "--", color="0.4", linewidth=1.2, label=STANDARD_NAME)
+            if self._state() != STANDARD:
+                axes.plot(standard[name], "--", color="0.4", linewidth=1.2, label=STANDARD_NAME)
             axes.set_title(title, fontsize=9, loc="left")
             axes.tick_params(labelsize=8)
             axes.set_xticks(range(0, self.depth + 1, max(1, self.depth // 6)))
