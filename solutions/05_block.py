@@ -271,7 +271,7 @@ check("block.layer_norm", layer_norm)
 # %% [markdown]
 # ### Equal to torch's, in value and gradient
 #
-# torch has a fast layer norm of its own, which our modules call. Two functions that agree in value
+# torch has a layer norm of its own, which our modules call. Two functions that agree in value
 # could still send different gradients back, and a model learns from gradients. So we compare both.
 
 # %%
@@ -307,13 +307,13 @@ def batch_norm(x):
     return centred / torch.sqrt(centred.square().mean(dim=0, keepdim=True) + 1e-5)
 
 
-texts = torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(3))
+batch = torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(3))
 ones = torch.ones(8)
 
-print("one text in a batch of 3:", batch_norm(texts)[0, 0, :4])
-print("the same text alone:     ", batch_norm(texts[:1])[0, 0, :4])
-print("layer norm, batch of 3:  ", block.layer_norm(texts, ones)[0, 0, :4])
-print("layer norm, alone:       ", block.layer_norm(texts[:1], ones)[0, 0, :4])
+print("one text in a batch of 3:", batch_norm(batch)[0, 0, :4])
+print("the same text alone:     ", batch_norm(batch[:1])[0, 0, :4])
+print("layer norm, batch of 3:  ", block.layer_norm(batch, ones)[0, 0, :4])
+print("layer norm, alone:       ", block.layer_norm(batch[:1], ones)[0, 0, :4])
 
 # %% [markdown]
 # With batch normalisation, what comes out for a text depends on the other texts in its batch.
@@ -331,8 +331,8 @@ print("layer norm, alone:       ", block.layer_norm(texts[:1], ones)[0, 0, :4])
 #
 # $$\text{RMSNorm}(x)_i = g_i \, \frac{x_i}{\sqrt{\frac{1}{C}\sum_j x_j^2 + \varepsilon}}$$
 #
-# One pass over the numbers less, and in practice models learn as well. Llama and most models since
-# use it; GPT-2 has layer norm. Chapter 10 compares the two.
+# Its authors found that models learn as well with it. Llama and most models since use it; GPT-2 has
+# layer norm. Chapter 10 compares the two.
 
 # %% [markdown]
 # ### Exercise 2: RMS norm
@@ -401,8 +401,8 @@ print("one layer: ", x @ (w_1 @ w_2), "with the matrix", (w_1 @ w_2).tolist())
 #
 # The way out is to put something between the layers that is not linear. An **activation function**
 # is applied to each number by itself. The simplest is **ReLU**: negative numbers become 0, positive
-# ones pass. Two hidden numbers are then enough for something that no linear layer can do, the
-# absolute value:
+# ones pass. Two **hidden** numbers, as those between the layers are called, are then enough for
+# something that no linear layer can do, the absolute value:
 
 # %%
 x = torch.tensor([[-3.0], [-1.0], [0.5], [2.0]])
@@ -422,7 +422,8 @@ print("|x|:   ", (hidden @ w_down).flatten().tolist())
 #
 # ReLU has a sharp corner, and left of it the gradient is 0: a hidden number that is negative for
 # every token can never learn again. **GELU** bends softly. It multiplies $x$ by $\Phi(x)$ (*Phi*),
-# the share of a bell curve of mean 0 and variance 1 that lies to the left of $x$:
+# the share of the **standard normal distribution**, a bell curve of mean 0 and variance 1, that
+# lies to the left of $x$:
 #
 # $$\text{GELU}(x) = x \, \Phi(x) \qquad
 # \Phi(x) = \frac{1}{2}\left(1 + \text{erf}\!\left(\frac{x}{\sqrt{2}}\right)\right)$$
@@ -458,7 +459,7 @@ def gelu(x):
 check("block.gelu", gelu)
 
 # %% [markdown]
-# When GELU was new, erf was slow on graphics cards, so GPT-2 uses an approximation by tanh:
+# The paper also gives an approximation by tanh, and GPT-2 uses that:
 #
 # $$\text{GELU}(x) \approx \frac{x}{2}
 # \left(1 + \tanh\!\left(\sqrt{2/\pi}\,(x + 0.044715\,x^3)\right)\right)$$
@@ -491,7 +492,7 @@ show_figure(
 # ### Expand, activate, project
 #
 # The feed-forward layer has three steps. **Expand** the $C$ channels of a token to $F$ = `d_ff`
-# **hidden** numbers, usually $F = 4C$. **Activate**: bend each of them. **Project** back to $C$.
+# hidden numbers, usually $F = 4C$. **Activate**: bend each of them. **Project** back to $C$.
 #
 # $$\text{FeedForward}(x)
 # = \text{GELU}(x W_\text{up} + b_\text{up})\, W_\text{down} + b_\text{down}$$
@@ -765,8 +766,8 @@ def gradient_norms(model):
 
 
 # %% [markdown]
-# **Predict:** a norm after every sub-layer gives back the size that the numbers have lost. Is a
-# norm alone, without residual connections, enough to keep the gradient from vanishing, `"yes"` or
+# **Predict:** a norm in front of every sub-layer gives back the size that the numbers have lost. Is
+# a norm alone, without residual connections, enough to keep the gradient from vanishing, `"yes"` or
 # `"no"`?
 
 # %%
@@ -925,8 +926,8 @@ def size_and_likeness(model):
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
 lines = []
 for name, style in zip(VARIANTS, STYLES, strict=True):
-    size, likeness = size_and_likeness(new_model(name))
-    lines += left.semilogy(size, linestyle=style, label=name)
+    stream_size, likeness = size_and_likeness(new_model(name))
+    lines += left.semilogy(stream_size, linestyle=style, label=name)
     right.plot(likeness, linestyle=style)
 left.set(xlabel="after block", ylabel="root mean square", title="Size of the stream")
 right.set(xlabel="after block", ylabel="mean cosine", title="Likeness of tokens")
@@ -964,8 +965,8 @@ from llm_core.widgets.block import BlockExplorer
 BlockExplorer()
 
 # %% [markdown]
-# The curves do not show everything. Without an activation the gradient flows beautifully, through a
-# network that can compute next to nothing.
+# The curves do not show everything. Without an activation the gradient flows well, but each
+# feed-forward layer, with its 8,352 parameters, can do no more than one matrix with 1,024.
 
 # %% [markdown]
 # ## 7. What training makes of the stream
@@ -1361,8 +1362,8 @@ print(f"equal to llm_core's: {sum(agreed)} of {len(agreed)}")
 print("equal in every combination:", all(agreed))
 
 # %% [markdown]
-# From here on the course uses `TransformerBlock` from `llm_core.block`. It calls torch's fast
-# kernels for norms and GELU, and can hand out attention weights.
+# From here on the course uses `TransformerBlock` from `llm_core.block`. It calls torch's own
+# norms and GELU, and can hand out attention weights.
 
 # %% [markdown]
 # ### Exercise 8: expose the bug

@@ -232,7 +232,7 @@ def test_every_switch_changes_picture_and_words(trait: str, value: Any) -> None:
 @pytest.mark.parametrize("depth", [1, 2, DEPTH])
 def test_every_combination_can_be_drawn(depth: int) -> None:
     widget = explorer(depth=depth)
-    for state in combinations()[::5]:
+    for state in combinations()[::11]:
         widget.norm, widget.placement, widget.activation, widget.residual = state
         assert widget.picture()
     assert STANDARD in combinations()
