@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from llm_core.exercises.base import Case, Exercise, Mistake
 from llm_core.exercises.calls import Outcome, call
@@ -288,6 +289,24 @@ def penalty_by_a_sum(logits, ids, penalty):
 def draw_by_rounded_sums(probabilities, u):
     ends = probabilities.cumsum(0).round(decimals=2)
     return int((ends <= u).sum().clamp(max=len(probabilities) - 1))
+def layer_norm_with_cut_statistics(x, gain, bias, eps=1e-5):
+    centred = x - x.mean(-1, keepdim=True).detach()
+    return centred / (centred.detach().square().mean(-1, keepdim=True) + eps).sqrt() * gain + bias
+
+
+def layer_norm_clamping_the_variance(x, gain, bias, eps=1e-5):
+    centred = x - x.mean(-1, keepdim=True)
+    return centred / centred.square().mean(-1, keepdim=True).clamp(min=eps).sqrt() * gain + bias
+
+
+def block_with_a_cut_branch(x, attention_norm, attention, feed_forward_norm, feed_forward):
+    x = x + attention(attention_norm(x)).detach()
+    return x + feed_forward(feed_forward_norm(x))
+
+
+def dropout_of_other_entries(x, p, training, generator):
+    draw = torch.rand(x.shape, generator=generator).flip(-1)
+    return x * (draw >= p) / (1 - p) if training else x
 
 
 ATTACKS = (
@@ -336,6 +355,14 @@ ATTACKS = (
     ("sampling.top_p_filter", top_p_without_a_name, "by name"),
     ("sampling.apply_repetition_penalty", penalty_by_a_sum, "where 2 was expected"),
     ("sampling.draw", draw_by_rounded_sums, "must come"),
+    ("block.layer_norm", layer_norm_with_cut_statistics, "comes back to x is off"),
+    ("block.layer_norm", layer_norm_clamping_the_variance, "was expected"),
+    ("block.gelu", lambda x: x / 2, "was expected"),
+    ("block.residual", lambda x, norm, sublayer: x + sublayer(norm(x)).detach(), "cut off"),
+    ("block.residual", lambda x, norm, sublayer: x + sublayer(norm(norm(x))), "more than once"),
+    ("block.transformer_block", block_with_a_cut_branch, "cut off"),
+    ("block.dropout", dropout_of_other_entries, "other entries than we agreed"),
+    ("block.dropout", lambda x, p, training, generator: F.dropout(x, p, training), "generator"),
 )
 
 
@@ -423,6 +450,25 @@ def windows_as_views(ids, T, stride):
     ],
 )
 def test_right_answers_of_other_styles_pass(id, function):
+    exercise = next(e for e in EXERCISES if e.id == id)
+    verdict = judge(exercise, function)
+    assert verdict.passed, verdict
+
+
+def residual_item_by_item(x, norm, sublayer):
+    return torch.stack([item + sublayer(norm(item)) for item in x])
+
+
+def dropout_by_a_floor(x, p, training, generator):
+    keep = torch.floor(torch.rand(x.numel(), generator=generator).view(x.shape) + (1 - p))
+    return keep * x / (1 - p) if training else x
+
+
+@pytest.mark.parametrize(
+    ("id", "function"),
+    [("block.residual", residual_item_by_item), ("block.dropout", dropout_by_a_floor)],
+)
+def test_right_answers_of_chapter_05_in_other_styles_pass(id, function):
     exercise = next(e for e in EXERCISES if e.id == id)
     verdict = judge(exercise, function)
     assert verdict.passed, verdict
