@@ -1,7 +1,8 @@
 """A Transformer language model from scratch: the finished, tested components of the course.
 
 One module a concept, in the order in which a text passes through them: corpus, tokens, data,
-embeddings, positions, attention, block, model, loss, optim, training, sampling, pretrained.
+embeddings, positions, attention, block, model, loss, optim, training, sampling, pretrained; and
+costs, which counts what a model takes.
 The names that chapters and other people's code rely on can all be imported from here.
 """
 
@@ -22,10 +23,18 @@ from llm_core.corpus import (
     split_text,
     stories,
 )
+from llm_core.costs import (
+    activations_per_token,
+    flops_by_part,
+    flops_per_token,
+    parameters_by_part,
+    training_flops_per_token,
+    training_memory,
+)
 from llm_core.data import TokenFile, get_batch
 from llm_core.embeddings import TokenEmbedding
 from llm_core.loss import bits_per_byte, cross_entropy, perplexity
-from llm_core.model import GPT, PRESETS, GPTConfig, count_parameters, flops_per_token
+from llm_core.model import GPT, PRESETS, GPTConfig, count_parameters
 from llm_core.optim import AdamW, clip_grad_norm, warmup_cosine
 from llm_core.positions import (
     LearnedPositions,
@@ -74,6 +83,7 @@ __all__ = [
     "Trainer",
     "TransformerBlock",
     "WordTokenizer",
+    "activations_per_token",
     "apply_rotary",
     "apply_temperature",
     "bits_per_byte",
@@ -85,6 +95,7 @@ __all__ = [
     "count_parameters",
     "cross_entropy",
     "entropy_floor",
+    "flops_by_part",
     "flops_per_token",
     "generate",
     "get_batch",
@@ -94,6 +105,7 @@ __all__ = [
     "load_pretrained",
     "load_text",
     "load_tokenizer",
+    "parameters_by_part",
     "perplexity",
     "predict",
     "progress",
@@ -110,6 +122,8 @@ __all__ = [
     "stream",
     "top_k_filter",
     "top_p_filter",
+    "training_flops_per_token",
+    "training_memory",
     "warmup_cosine",
 ]
 
