@@ -338,20 +338,31 @@ def test_a_nudged_answer_fails_and_the_entry_is_named(exercise):
     """Wrong by one number in one entry: whatever is found, it gives a number or a position."""
 
     def nudged(*args, **kwargs):
-        value = copy.deepcopy(exercise.reference(*args, **kwargs))
-        tensor = value[0] if isinstance(value, tuple) else value
-        if tensor.dtype == torch.bool:
-            tensor.view(-1)[-1] ^= True
-        else:
-            tensor = tensor.contiguous()
-            tensor.view(-1)[-1] += 0.01
-        return (tensor, *value[1:]) if isinstance(value, tuple) else tensor
+        return nudge(copy.deepcopy(exercise.reference(*args, **kwargs)))
 
     verdict = judge(exercise, nudged)
     assert verdict.status in (Status.BROKEN_PROPERTY, Status.DIFFERENT_VALUE, Status.KNOWN_MISTAKE)
     if verdict.status is Status.DIFFERENT_VALUE:
         assert "where" in verdict.sentence
         assert {"Case", "Inputs"} <= {label for label, _ in verdict.details}
+
+
+def nudge(value: Any) -> Any:
+    """Return a result that is wrong by a little in one place: of a pair, in its first part."""
+    if isinstance(value, (tuple, list)):
+        return type(value)([nudge(value[0]), *value[1:]])
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, float):
+        return value + 0.01
+    value = value.contiguous()
+    if value.dtype == torch.bool:
+        value.view(-1)[-1] ^= True
+    else:
+        value.view(-1)[-1] += 0.01 if value.is_floating_point() else 1
+    return value
 
 
 # --- Mutants: small changes to right code, none of which may slip through. ---
