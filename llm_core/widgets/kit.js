@@ -176,25 +176,45 @@ const kit = (() => {
   // ---- controls --------------------------------------------------------------------------------
   // Each is bound to one trait of the Python object: it shows the trait's value and changes it.
 
-  /** A labelled slider. `show` turns the value into words; `onrelease` runs when the hand lets go. */
-  function slider(view, { trait, label, unit = "", min, max, step = 1, show = String, onrelease }) {
+  /**
+   * A labelled slider from `min` to `max`, or over a list of `values` that need not be evenly spaced.
+   * `show` turns the value into words (`refresh` asks it again); `onrelease` runs when the hand lets go.
+   */
+  function slider(view, { trait, label, unit = "", min, max, step = 1, values, show = String, onrelease }) {
     const value = element("span", { class: "llm-value", "aria-hidden": "true" });
+    const chosen = () => (values ? values[Number(input.value)] : Number(input.value));
     const input = element("input", {
-      type: "range", id: newId(), min, max, step, name: trait,
-      oninput: () => view.set(trait, Number(input.value)),
-      onchange: () => onrelease && onrelease(Number(input.value)),
+      type: "range", id: newId(), name: trait,
+      ...(values ? { min: 0, max: values.length - 1, step: 1 } : { min, max, step }),
+      oninput: () => view.set(trait, chosen()),
+      onchange: () => onrelease && onrelease(chosen()),
     });
-    const update = () => {
-      input.value = view.model.get(trait);
-      const words = `${show(view.model.get(trait))}${unit ? ` ${unit}` : ""}`;
+    const refresh = () => {
+      const now = view.model.get(trait);
+      const words = `${show(now)}${unit ? ` ${unit}` : ""}`;
+      if (value.textContent === words) return;
       value.textContent = words;
       input.setAttribute("aria-valuetext", words);
+    };
+    const update = () => {
+      const now = view.model.get(trait);
+      input.value = values ? nearest(values, now) : now;
+      refresh();
     };
     view.on(trait, update);
     update();
     const name = element("label", { class: "llm-label", for: input.id }, label);
     const line = element("div", { class: "llm-line" }, name, value);
-    return { root: element("div", { class: "llm-control" }, line, input), input };
+    return { root: element("div", { class: "llm-control" }, line, input), input, refresh };
+  }
+
+  /** Index of the entry of `values` that lies nearest to `wanted`. */
+  function nearest(values, wanted) {
+    let best = 0;
+    values.forEach((value, i) => {
+      if (Math.abs(value - wanted) < Math.abs(values[best] - wanted)) best = i;
+    });
+    return best;
   }
 
   /** A row of options of which one is chosen; arrow keys move. `options` are [value, text] pairs. */
@@ -596,18 +616,24 @@ const kit = (() => {
     return { root: picture.root, describe: picture.describe, draw };
   }
 
-  /** Level bars with a name on the left and a number on the right; the values are shares. */
+  /**
+   * Level bars with a name on the left and a number on the right; the values are shares. `texts`
+   * stand in place of the numbers.
+   */
   function bars() {
     const picture = canvas();
-    function draw(colours, { labels, values, selected = -1, digits = 2 }) {
+    function draw(colours, { labels, values, selected = -1, digits = 2, texts = null }) {
       const context = picture.context;
       const room = Math.min(520, roomFor(picture.root));
       const height = 24;
       const font = `13px ${colours.mono}`;
       context.font = `bold ${font}`;
-      const names = labels.map((text) => fitted(context, text, room / 3));
+      const names = labels.map((text) => fitted(context, text, 0.36 * room));
       const left = Math.ceil(Math.max(30, ...names.map((text) => context.measureText(text).width))) + 10;
-      const length = room - left - 48;
+      const numbers = texts || values.map((value) => format(value, digits));
+      context.font = `12px ${colours.font}`;
+      const right = texts ? Math.ceil(Math.max(...numbers.map((text) => context.measureText(text).width))) + 12 : 48;
+      const length = room - left - right;
       picture.paint(room, labels.length * height + 2, () => {
         context.textBaseline = "middle";
         names.forEach((text, i) => {
@@ -623,7 +649,7 @@ const kit = (() => {
           context.font = `12px ${colours.font}`;
           context.textAlign = "left";
           context.fillStyle = colours.ink;
-          context.fillText(format(values[i], digits), left + length + 7, y + height / 2 + 1);
+          context.fillText(numbers[i], left + length + 7, y + height / 2 + 1);
         });
       });
     }
