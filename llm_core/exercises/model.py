@@ -494,9 +494,26 @@ def _stack_future(answer) -> str | None:
 
 
 def _stack_gradient(answer) -> str | None:
-    ids, tokens, positions, *parts = _stack_case("", 75, 2, 4, 7, 5, 4, 2).args
-    tables = {"token_table": tokens.requires_grad_(), "position_table": positions.requires_grad_()}
-    return gradient_trouble(answer(ids, tokens, positions, *parts), tables)
+    ids, *tables, blocks, norm = _stack_case("", 75, 2, 4, 7, 5, 4, 2).args
+    tables = [table.requires_grad_() for table in tables]
+    logits = answer(ids, *tables, blocks, norm)
+    names = ("token_table", "position_table")
+    trouble = gradient_trouble(logits, dict(zip(names, tables, strict=True)))
+    expected = forward_stack(ids, *tables, blocks, norm)
+    if trouble is not None or gap_between(logits, expected) > 1e-3:
+        return trouble
+    pull = normal(79, *logits.shape)
+    right = torch.autograd.grad((expected * pull).sum(), tables)
+    again = answer(ids, *tables, blocks, norm)
+    for name, want, have in zip(
+        names, right, torch.autograd.grad((again * pull).sum(), tables), strict=True
+    ):
+        if gap_between(want, have) > 1e-3:
+            return (
+                f"Your logits are right, but the gradient of {name} is not: one of its paths is "
+                "cut off; leave .detach(), .data and torch.no_grad() out."
+            )
+    return None
 
 
 STACK = Exercise(
@@ -519,7 +536,7 @@ STACK = Exercise(
         Property("with a GPT's parts it is that GPT", _stack_of_real_blocks),
         Property("batch items do not mix", _stack_batch),
         Property("a later token moves no earlier logit", _stack_future),
-        Property("the gradient comes back to both tables", _stack_gradient),
+        Property("the gradient comes back to both tables, by every path", _stack_gradient),
     ),
     hints=(
         "Write down the shape after each of the four steps, from (B, T) to (B, T, V). Where does V "
@@ -610,11 +627,10 @@ def _init_gains_one(name, shape, n_layers):
 
 
 def _init_by_layer(name, shape, n_layers):
-    std = init_std(name, shape, n_layers)
-    if 0 < std < 0.02 or (name.startswith("blocks.0.") and std):
-        at = int(name.split(".")[1]) + 1
-        return 0.02 / math.sqrt(2 * at) if name.split(".")[-2] in ("out", "down") else 0.02
-    return std
+    if name.endswith(("attention.out.weight", "feed_forward.down.weight")):
+        layer = int(name.split(".")[1])
+        return 0.02 / math.sqrt(2 * (layer + 1))
+    return init_std(name, shape, n_layers)
 
 
 def _init_by_width(name, shape, n_layers):
