@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 TORCH_PIN := $(shell grep '^torch==' constraints.txt)
 # In a container one is often root, which JupyterLab wants said; it listens on this machine only.
 ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help lab test lint format notebooks model update reset benchmarks pins clean
@@ -22,7 +22,8 @@ lab: .venv/course.stamp ## install what the notebooks need and open the course i
 	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(BIN)/jupyter lab $(ALLOW_ROOT)
 
 test: .venv/dev.stamp lint ## install everything and run every test, as CI does
-	$(PYTEST) tests
+	$(PYTEST) -n 2 tests -m "not browser"
+	$(PYTEST) tests -m browser # one after the other: they measure how fast pictures follow the hand
 	$(BIN)/python -m llm_core.notebooks nbval -n 2
 
 lint: .venv/dev.stamp ## check style and format

@@ -32,12 +32,22 @@ from llm_core.costs import (
     training_memory,
 )
 from llm_core.data import TokenFile, get_batch
-from llm_core.embeddings import TokenEmbedding
+from llm_core.embeddings import (
+    TokenEmbedding,
+    analogy,
+    cosine_similarity,
+    load_text_vectors,
+    nearest,
+    pca,
+    train_skipgram,
+)
 from llm_core.loss import bits_per_byte, cross_entropy, perplexity
 from llm_core.model import GPT, PRESETS, GPTConfig, count_parameters
 from llm_core.optim import AdamW, clip_grad_norm, warmup_cosine
 from llm_core.positions import (
     LearnedPositions,
+    alibi_bias,
+    alibi_slopes,
     apply_rotary,
     rotary_angles,
     sinusoidal_encoding,
@@ -84,6 +94,9 @@ __all__ = [
     "TransformerBlock",
     "WordTokenizer",
     "activations_per_token",
+    "alibi_bias",
+    "alibi_slopes",
+    "analogy",
     "apply_rotary",
     "apply_temperature",
     "bits_per_byte",
@@ -92,6 +105,7 @@ __all__ = [
     "check_stories",
     "clean_text",
     "clip_grad_norm",
+    "cosine_similarity",
     "count_parameters",
     "cross_entropy",
     "entropy_floor",
@@ -104,8 +118,11 @@ __all__ = [
     "load_checkpoint",
     "load_pretrained",
     "load_text",
+    "load_text_vectors",
     "load_tokenizer",
+    "nearest",
     "parameters_by_part",
+    "pca",
     "perplexity",
     "predict",
     "progress",
@@ -122,6 +139,7 @@ __all__ = [
     "stream",
     "top_k_filter",
     "top_p_filter",
+    "train_skipgram",
     "training_flops_per_token",
     "training_memory",
     "warmup_cosine",

@@ -16,7 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llm_core.config import GPTConfig, require_config
-from llm_core.positions import apply_rotary, require_positions, rotary_angles
+from llm_core.positions import (
+    alibi_slopes,
+    apply_rotary,
+    distance_penalty,
+    require_positions,
+    rotary_angles,
+)
 from llm_core.validate import (
     require_broadcast,
     require_device,
@@ -72,19 +78,29 @@ def causal_mask(T: int, device: torch.device | str | None = None) -> Tensor:
     return torch.ones(T, T, dtype=torch.bool, device=device).tril()
 
 
-def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Return how much each query looks at each key: softmax(q·kᵀ/√D).
+def attention_weights(
+    q: Tensor, k: Tensor, mask: Tensor | None = None, bias: Tensor | None = None
+) -> Tensor:
+    """Return how much each query looks at each key: softmax(q·kᵀ/√D + bias).
 
     Without the √D the scores of wide heads have a variance of D, softmax puts nearly all weight
     on one key, and its gradient vanishes (Vaswani et al. 2017, section 3.2.1).
 
-    Args, Raises: as in `scaled_dot_product_attention`.
+    Args:
+        q, k, mask: as in `scaled_dot_product_attention`.
+        bias: numbers added to the scaled scores, broadcastable to (..., T, S), such as ALiBi's;
+            None adds nothing.
+
+    Raises: as in `scaled_dot_product_attention`.
 
     Returns:
         (..., T, S); each row adds up to one, or is all zero where the mask allows no key.
     """
     _require_queries_and_keys(q, k, mask)
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (..., T, S)
+    if bias is not None:
+        _require_bias(bias, scores)
+        scores = scores + bias
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf)
     return softmax(scores, dim=-1)
@@ -139,8 +155,9 @@ class MultiHeadAttention(nn.Module):
     Head h takes channels h·D to (h+1)·D of the queries. With fewer key/value heads than query
     heads, neighbouring query heads share one (grouped queries, Ainslie et al. 2023,
     https://arxiv.org/abs/2305.13245). With `config.qk_norm` the queries and keys of each head are
-    RMS-normalised (Henry et al. 2020, https://arxiv.org/abs/2010.04245), with
-    `positions="rotary"` they are turned by their position.
+    RMS-normalised (Henry et al. 2020, https://arxiv.org/abs/2010.04245). With
+    `positions="rotary"` they are turned by their position, with "alibi" each score loses a penalty
+    that grows with the distance.
 
     Args:
         config: sizes and variants; see GPTConfig.
@@ -170,6 +187,8 @@ class MultiHeadAttention(nn.Module):
             cos, sin = rotary_angles(config.context_length, D, config.rope_base)
             self.register_buffer("cos", cos, persistent=False)  # (context_length, D/2)
             self.register_buffer("sin", sin, persistent=False)  # (context_length, D/2)
+        if config.positions == "alibi":
+            self.register_buffer("slopes", alibi_slopes(config.n_heads), persistent=False)  # (H,)
 
     def forward(
         self,
@@ -182,8 +201,9 @@ class MultiHeadAttention(nn.Module):
 
         Args:
             x: (B, T, C).
-            positions: where the T tokens stand, integers (T,) or (B, T), for rotary positions;
-                None counts on from the tokens in the cache, or from 0.
+            positions: where the T tokens stand, integers (T,) or (B, T), for rotary positions
+                and ALiBi; None counts on from the tokens in the cache, or from 0. ALiBi takes them
+                only without a cache, which holds no positions to measure distances from.
             cache: keys and values of earlier tokens; the new ones are added to it.
             return_weights: also return the weights, before dropout.
 
@@ -198,10 +218,11 @@ class MultiHeadAttention(nn.Module):
         q, k, v = self.project(x, positions, cache)  # (B, H, T, D), (B, n_kv_heads, T, D) twice
         if cache is not None:
             k, v = cache.update(k, v)  # (B, n_kv_heads, S, D)
+        bias = self.position_bias(q.shape[-2], k.shape[-2], positions)
         if return_weights:
-            mixed, weights = self._attend_by_hand(q, k, v)  # (B, H, T, D), (B, H, T, S)
+            mixed, weights = self._attend_by_hand(q, k, v, bias)  # (B, H, T, D), (B, H, T, S)
         else:
-            mixed = self._attend_fused(q, k, v)  # (B, H, T, D)
+            mixed = self._attend_fused(q, k, v, bias)  # (B, H, T, D)
         merged = mixed.transpose(1, 2).flatten(2)  # (B, T, C)
         output = self.out_dropout(self.out(merged))
         return (output, weights) if return_weights else output
@@ -222,10 +243,30 @@ class MultiHeadAttention(nn.Module):
         q, k, v = self._heads(x)  # (B, H, T, D), (B, n_kv_heads, T, D) twice
         if self.config.qk_norm:
             q, k = self._normalise(q, self.query_gain), self._normalise(k, self.key_gain)
+        if self.config.positions in ("rotary", "alibi"):
+            self._require_places(positions, x, cache)
         if self.config.positions == "rotary":
-            cos, sin = self._angles_at(positions, x, cache)
+            start = 0 if cache is None else cache.length
+            where = slice(start, start + x.shape[1]) if positions is None else positions
+            cos, sin = self.cos[where].unsqueeze(-3), self.sin[where].unsqueeze(-3)  # an axis for H
             q, k = apply_rotary(q, cos, sin), apply_rotary(k, cos, sin)
         return q, k, v
+
+    def position_bias(self, T: int, S: int, positions: Tensor | None = None) -> Tensor | None:
+        """Return what ALiBi adds to the scores of the last T of S tokens; None for other kinds.
+
+        Args:
+            T: number of queries.
+            S: number of keys, those in the cache included.
+            positions: where the tokens stand, (T,) or (B, T) with T = S; None counts from 0.
+
+        Returns:
+            (H, T, S), or (B, H, T, S) where each sequence has its own positions; 0 for later keys.
+        """
+        if self.config.positions != "alibi":
+            return None
+        keys = torch.arange(S, device=self.slopes.device) if positions is None else positions
+        return distance_penalty(self.slopes, keys[..., S - T :], keys)
 
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values, split into heads."""
@@ -240,41 +281,50 @@ class MultiHeadAttention(nn.Module):
         """RMS-normalise queries or keys (..., D); `block.rms_norm` has the same by hand."""
         return F.rms_norm(heads, (self.config.head_dim,), gain, self.config.norm_eps)
 
-    def _angles_at(
+    def _require_places(
         self, positions: Tensor | None, x: Tensor, cache: LayerCache | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return cosine and sine for the tokens of `x`, with an axis for the heads."""
+    ) -> None:
+        """Raise unless the tokens of `x` stand where this layer knows positions."""
         T, limit = x.shape[1], self.config.context_length
         start = 0 if cache is None else cache.length
         if positions is not None:
             require_positions(positions, limit, x.shape[:2])
+            if self.config.positions == "alibi" and cache is not None:
+                raise ValueError(
+                    "positions must be None when there is a cache and the kind of positions is "
+                    "'alibi': it counts the tokens in between, and the cache holds no positions"
+                )
         elif start + T > limit:
             raise ValueError(
                 f"x has T = {T} tokens after {start} in the cache, more than context_length {limit}"
             )
-        where = slice(start, start + T) if positions is None else positions
-        return self.cos[where].unsqueeze(-3), self.sin[where].unsqueeze(-3)  # (..., 1, T, D/2)
 
-    def _attend_by_hand(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def _attend_by_hand(
+        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Return the mixed values (B, H, T, D) and the weights (B, H, T, S)."""
         T, S = q.shape[-2], k.shape[-2]
         queries_per_key = self.config.n_heads // self.config.n_kv_heads
         k = k.repeat_interleave(queries_per_key, dim=1)  # (B, H, S, D)
         v = v.repeat_interleave(queries_per_key, dim=1)  # (B, H, S, D)
         mask = causal_mask(S, q.device)[S - T :]  # (T, S), the rows of the new tokens
-        weights = attention_weights(q, k, mask)  # (B, H, T, S)
+        weights = attention_weights(q, k, mask, bias)  # (B, H, T, S)
         return self.weight_dropout(weights) @ v, weights
 
-    def _attend_fused(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def _attend_fused(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
         """Return the same mixed values (B, H, T, D), from torch's kernel."""
         T, S = q.shape[-2], k.shape[-2]
-        continues = T not in (1, S)  # several new tokens after old ones: the kernel needs a mask
+        mask = None
+        if bias is not None or T not in (1, S):  # a bias, or several new tokens after old ones
+            mask = causal_mask(S, q.device)[S - T :]  # (T, S)
+        if bias is not None:
+            mask = bias.masked_fill(~mask, -math.inf).to(q.dtype)  # (..., H, T, S)
         return F.scaled_dot_product_attention(
             q,
             k,
             v,
-            attn_mask=causal_mask(S, q.device)[S - T :] if continues else None,  # (T, S)
-            is_causal=T == S,
+            attn_mask=mask,
+            is_causal=mask is None and T == S,
             dropout_p=self.config.dropout if self.training else 0.0,
             enable_gqa=self.config.n_kv_heads < self.config.n_heads,
         )
@@ -333,6 +383,15 @@ def _require_mask(mask: Tensor, scores_shape: tuple[int, ...]) -> None:
         raise ValueError(
             f"mask of shape {tuple(mask.shape)} has more entries than the scores, "
             f"(..., T, S) = {scores_shape}"
+        )
+
+
+def _require_bias(bias: Tensor, scores: Tensor) -> None:
+    require_float_tensor("bias", bias)
+    if require_broadcast("bias", bias.shape, "the scores", scores.shape) != scores.shape:
+        raise ValueError(
+            f"bias of shape {tuple(bias.shape)} has more entries than the scores, "
+            f"(..., T, S) = {tuple(scores.shape)}"
         )
 
 

@@ -12,7 +12,7 @@ from llm_core.validate import (
 
 NORMS = ("layernorm", "rmsnorm")
 ACTIVATIONS = ("relu", "gelu", "gelu_tanh", "swiglu")
-POSITIONS = ("learned", "sinusoidal", "rotary", "none")
+POSITIONS = ("learned", "sinusoidal", "rotary", "alibi", "none")
 NORM_PLACEMENTS = ("pre", "post")
 
 
@@ -37,7 +37,7 @@ class GPTConfig:
         dropout: share of activations set to zero while training, from 0 to below 1.
         norm: "layernorm" or "rmsnorm".
         activation: "relu", "gelu", "gelu_tanh" or "swiglu".
-        positions: "learned", "sinusoidal", "rotary" or "none".
+        positions: "learned", "sinusoidal", "rotary", "alibi" or "none".
         norm_placement: "pre" (norm before each sub-layer) or "post" (after the residual sum).
         qk_norm: RMS-normalise the queries and keys of each head.
         bias: add a bias in the linear layers and in LayerNorm.

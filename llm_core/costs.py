@@ -138,7 +138,8 @@ def activations_per_token(config: GPTConfig) -> int:
     heads lie in memory one after the other, so that what attention returns is kept once more when
     they are merged: C.) At the end come the input and output of the final norm, and one number for
     each of the V tokens. Weights of attention, T for each head and token, are not kept: the fused
-    kernel computes them anew. Dropout's masks and the ids, a few bytes a token, are left out.
+    kernel computes them anew. Left out are the ids, dropout's masks, and ALiBi's penalties, one
+    table (H, T, T) a layer for the whole batch.
     Korthikanti et al. 2022, https://arxiv.org/abs/2205.05198, section 4.1.
 
     Raises:

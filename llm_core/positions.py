@@ -1,9 +1,12 @@
 """Where a token stands: attention by itself does not see order, so order has to be put in.
 
-Three ways: add a fixed pattern of sines (`sinusoidal_encoding`), add a learned vector
-(`LearnedPositions`), or turn queries and keys by an angle that grows with the position
-(`rotary_angles`, `apply_rotary`).
+Four ways: add a fixed pattern of sines (`sinusoidal_encoding`), add a learned vector
+(`LearnedPositions`), turn queries and keys by an angle that grows with the position
+(`rotary_angles`, `apply_rotary`), or take from each score a penalty that grows with the distance
+(`alibi_slopes`, `alibi_bias`).
 """
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -18,26 +21,28 @@ from llm_core.validate import (
 )
 
 
-def sinusoidal_encoding(T: int, C: int) -> Tensor:
+def sinusoidal_encoding(T: int, C: int, base: float = 10_000.0) -> Tensor:
     """Return the fixed position vectors of the first Transformer.
 
     Position t has sin(t·w_i) in column 2i and cos(t·w_i) in column 2i + 1, with the frequency
-    w_i = 10000^(-2i/C): quick waves in the first columns, slow ones in the last.
+    w_i = base^(-2i/C): quick waves in the first columns, slow ones in the last.
     Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, section 3.5.
 
     Args:
         T: number of positions, from 0 to T - 1.
         C: width of a vector, even.
+        base: the larger, the slower the slowest wave; 10,000 in the paper.
 
     Returns:
         (T, C), every entry in [-1, 1].
 
     Raises:
-        TypeError, ValueError: a size that is no positive whole number, or an odd C.
+        TypeError, ValueError: a size that is no positive whole number, an odd C, base ≤ 1.
     """
     require_positive_int("T", T)
     _require_even("C", C)
-    angles = _angles(T, C, base=10_000.0)  # (T, C/2)
+    _require_base(base)
+    angles = _angles(T, C, base)  # (T, C/2)
     pairs = torch.stack((angles.sin(), angles.cos()), dim=-1)  # (T, C/2, 2)
     return pairs.flatten(1)  # (T, C), sine and cosine in turn
 
@@ -105,7 +110,7 @@ def rotary_angles(T: int, D: int, base: float = 10_000.0) -> tuple[Tensor, Tenso
     """
     require_positive_int("T", T)
     _require_even("D", D)
-    require_range("base", base, 1.0, 1e9, open_low=True)
+    _require_base(base)
     angles = _angles(T, D, base)  # (T, D/2)
     return angles.cos(), angles.sin()
 
@@ -132,6 +137,69 @@ def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     first, second = x.chunk(2, dim=-1)  # each (..., T, D/2)
     turned = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
     return turned.to(x.dtype)  # (..., T, D)
+
+
+def alibi_slopes(H: int) -> Tensor:
+    """Return how steeply ALiBi's penalty grows with the distance, for each head.
+
+    Head h of H takes the slope 2^(-8·(h+1)/H), when H is a power of two: with 8 heads 1/2, 1/4, …,
+    1/256. Press et al. 2022, https://arxiv.org/abs/2108.12409, section 3. For another H the
+    authors' code, and BLOOM's, takes the slopes of the next lower power of two, and fills up with
+    every second slope of the next higher one, from its first.
+
+    Args:
+        H: number of heads.
+
+    Returns:
+        (H,), every slope in (0, 1).
+
+    Raises:
+        TypeError, ValueError: `H` is no positive whole number.
+    """
+    require_positive_int("H", H)
+    lower = 2 ** int(math.log2(H))  # the largest power of two that is not above H
+    between = _geometric_slopes(2 * lower)[::2]  # (lower,), halfway between those of `lower` heads
+    return torch.cat((_geometric_slopes(lower), between[: H - lower]))  # (H,)
+
+
+def alibi_bias(H: int, T: int) -> Tensor:
+    """Return what ALiBi adds to the scores of T tokens, after the scale and before softmax.
+
+    The score of query i and key j loses slope·(i - j), the distance times the head's own slope.
+    Queries and keys themselves know no position.
+    Press et al. 2022, https://arxiv.org/abs/2108.12409, section 3.
+
+    Args:
+        H: number of heads.
+        T: number of tokens.
+
+    Returns:
+        (H, T, T): 0 on the diagonal, below 0 for earlier keys, -inf for later ones, so that the
+        bias is a causal mask too.
+
+    Raises:
+        TypeError, ValueError: a size that is no positive whole number.
+    """
+    slopes = alibi_slopes(H)
+    require_positive_int("T", T)
+    positions = torch.arange(T)
+    future = positions > positions[:, None]  # (T, T)
+    return distance_penalty(slopes, positions, positions).masked_fill(future, -math.inf)
+
+
+def distance_penalty(slopes: Tensor, query_positions: Tensor, key_positions: Tensor) -> Tensor:
+    """Return -slope·distance for each head, and 0 for keys that stand later than the query.
+
+    Args:
+        slopes: (H,).
+        query_positions: integers (..., T).
+        key_positions: integers (..., S).
+
+    Returns:
+        (..., H, T, S).
+    """
+    distance = query_positions.unsqueeze(-1) - key_positions.unsqueeze(-2)  # (..., T, S)
+    return -slopes[:, None, None] * distance.clamp(min=0).unsqueeze(-3)  # (..., H, T, S)
 
 
 def require_positions(
@@ -163,6 +231,15 @@ def _angles(T: int, width: int, base: float) -> Tensor:
     """Return position times frequency: (T, width/2)."""
     frequencies = base ** (-torch.arange(0, width, 2) / width)  # (width/2,)
     return torch.outer(torch.arange(T).float(), frequencies)  # (T, width/2)
+
+
+def _geometric_slopes(H: int) -> Tensor:
+    """Return the slopes of H heads, a power of two: 2^(-8/H), and on by the same factor."""
+    return 2.0 ** (-8 * torch.arange(1, H + 1) / H)  # (H,)
+
+
+def _require_base(base: float) -> None:
+    require_range("base", base, 1.0, 1e9, open_low=True)
 
 
 def _require_even(name: str, value: int) -> None:

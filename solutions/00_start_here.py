@@ -99,9 +99,8 @@ print(tokenizer.decode(story[0].tolist()))
 # | 07 training | making it learn, and watching it do so |
 # | 08 sampling | making it speak |
 #
-# In this release, `00_start_here` and `04_attention` are finished; the others follow in the same
-# form. Attention is the heart of it and needs nothing but the tensors below, so you can go there
-# next.
+# In this release the chapters up to `04_attention` are finished; the others follow in the same
+# form. Work through them in order: each uses the words that the one before it has explained.
 
 # %% [markdown]
 # ## How the exercises work
@@ -318,7 +317,7 @@ progress()
 # %% [markdown]
 # ## Go further
 #
-# - Next: [04 attention](04_attention.ipynb).
+# - Next: [01 tokens](01_tokens.ipynb).
 # - Write `pairwise_dots` with `torch.einsum`. Which letters disappear, and why?
 # - Give the story teller the beginning *Once there was a girl called Mia. She had a*. Which tokens
 #   can follow, and which does the model rule out?

@@ -4,14 +4,16 @@
 # ![The course as a row of eight steps, from tokens to sampling. Step 4, attention, is
 # highlighted.](../assets/map_04.svg)
 #
-# A model keeps a vector for every token of a text (a word or a sign). At first that vector knows
-# one thing: which token it is. **Attention** is the part of a Transformer in which tokens look at
-# each other and carry information from one place in the text to another.
+# After chapters 02 and 03 every token of a text has a vector that says which token it is and where
+# it stands. It knows nothing yet of the tokens around it. **Attention** is the part of a
+# Transformer in which tokens look at each other and carry information from one place in the text
+# to another. Chapter 03 used it as a finished tool; here you build it.
 #
 # **You will build** softmax, the causal mask, scaled dot-product attention and multi-head
 # attention, each first with six tokens and numbers that you can check by hand.
 #
-# **You need** Python, and the tensors of `00_start_here`: shapes, `@`, broadcasting, indexing.
+# **You need** the tensors of `00_start_here`, and from `01_tokens` to `03_positions`: windows and
+# targets, the vector of a token, the gradient and the loss, positions.
 #
 # **Time:** about 75 minutes to read and solve, 60 seconds to run.
 
@@ -44,7 +46,8 @@ _ = torch.set_printoptions(precision=2, sci_mode=False)
 # %% [markdown]
 # ## Warm-up
 #
-# Four questions on chapter 00. Answer from memory, then read why each option is right or wrong.
+# Four questions on chapters 00 to 03. Answer from memory, then read why each option is right or
+# wrong.
 
 # %%
 quiz("attention.warmup")
@@ -110,9 +113,9 @@ for token, key in zip(tokens, keys, strict=True):
 # %% [markdown]
 # ## 2. From scores to weights: softmax
 #
-# **Weights** must not be negative, and must add up to one. **Softmax** gets there with the
-# exponential, which makes every number positive and lets high scores stand out, and by dividing by
-# the total, which makes them add up to one.
+# **Weights** must not be negative, and must add up to one. **Softmax**, a tool until now, gets
+# there with the exponential, which makes every number positive and lets high scores stand out, and
+# by dividing by the total, which makes them add up to one.
 #
 # $$\text{softmax}(x)_i = \frac{e^{x_i}}{\sum_j e^{x_j}}$$
 #
@@ -385,8 +388,8 @@ show_figure(
 
 # %% [markdown]
 # Without the division, a wide model puts nearly all weight on one token, chosen by chance, before
-# it has learned anything. What is worse, it can hardly learn from there. Look at the **gradient**,
-# the number that tells training which way to move a score:
+# it has learned anything. What is worse, it can hardly learn from there. Look at the gradient of a
+# weight, which tells training which way to move each score:
 
 # %%
 for factor in (1, 8, 32):
@@ -972,17 +975,17 @@ reveal(
 )
 
 # %% [markdown]
-# For attention alone, *dog bites man* and *man bites dog* are the same bag of words. This is why a
-# Transformer adds information about positions to the tokens, the subject of `03_positions`. (The
-# causal mask gives away a little: the first token sees one token, the second two.)
+# For attention alone, *dog bites man* and *man bites dog* are the same bag of words. This is why
+# chapter 03 came first: without positions in the vectors, nothing in this chapter could tell the
+# two apart. (The causal mask gives away a little: the first token sees one token, the second two.)
 
 # %% [markdown]
 # ## 10. Take it away: what the mask is worth
 #
 # What happens without the mask? We train two tiny models on stories, equal but for the mask, and
-# watch the **loss**: how surprised a model is, on average, by the token that really comes next, in
-# **nats** (the natural-logarithm unit of surprise). 0 means never surprised. Training moves the
-# parameters, step by step, to where the loss is smaller; AdamW is a common rule for these steps.
+# watch the loss of chapter 02: how surprised a model is, on average, by the token that really comes
+# next, in nats. Training moves the parameters, step by step, to where the loss is smaller; AdamW is
+# a common rule for these steps, and chapter 07 builds it.
 
 
 # %%
@@ -1008,8 +1011,8 @@ class TinyModel(nn.Module):
 
 
 # %% [markdown]
-# The training loop takes 32 pieces of text at a time, 32 tokens each, and for every token the one
-# that follows it as the target. `07_training` takes this loop apart; here it is a tool.
+# The training loop draws 32 windows of 32 tokens at a time, with their targets. `07_training` takes
+# this loop apart; here it is a tool.
 
 # %%
 from llm_core.data import get_batch
@@ -1250,7 +1253,8 @@ x = torch.randn(2, 10, 64, generator=torch.Generator().manual_seed(5))
 print("equal to llm_core's:", torch.allclose(mine(x), finished(x), atol=1e-6))
 
 # %% [markdown]
-# Later chapters import `MultiHeadAttention` from `llm_core.attention`.
+# Later chapters import `MultiHeadAttention` from `llm_core.attention`. Attention only mixes what
+# the tokens hold; chapter 05 gives each token room to work on what it has gathered.
 
 # %% [markdown]
 # ## Recap

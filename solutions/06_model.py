@@ -59,8 +59,8 @@ quiz("model.warmup")
 # %% [markdown]
 # ## 1. The stack: from ids to logits
 #
-# A language model is five parts in a row. Blocks that stand one after the other, each taking what
-# the last one gave, are a **stack**.
+# A language model is five parts in a row. In the middle stands the stack of blocks, each taking
+# what the one before it gave.
 #
 # | Part | Takes | Gives | Built in |
 # |---|---|---|---|
@@ -650,9 +650,9 @@ reveal(
 # %% [markdown]
 # ## 5. Nothing from the future, tested from outside
 #
-# The mask of `04_attention` forbids each token to look ahead. But does the **whole model** obey?
+# The mask of `04_attention` forbids each token to look ahead. But does the whole model obey?
 # Between ids and logits there are norms, sums and reshapes, and one wrong axis anywhere lets the
-# future in. The loss would only look better for it.
+# future in, as `05_block` showed for one part. The loss would only look better for it.
 #
 # So we test from **outside**, as a stranger who sees ids go in and logits come out: change one
 # token, and watch which logits move. Before the changed token, none may.
@@ -1110,7 +1110,7 @@ for name in names:
 # - the **activations**: what the forward pass computes and the backward pass needs again. They grow
 #   with the number of tokens in the batch.
 #
-# A 32-bit float takes 4 **bytes**. Measured on the storyteller after one step:
+# A 32-bit float takes 4 bytes. Measured on the storyteller after one step:
 
 # %%
 trained = GPT(PRESETS["storyteller"])

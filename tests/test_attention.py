@@ -18,7 +18,7 @@ from llm_core.attention import (
 )
 from llm_core.block import rms_norm
 from llm_core.config import GPTConfig
-from llm_core.positions import apply_rotary, rotary_angles
+from llm_core.positions import alibi_bias, apply_rotary, rotary_angles
 
 INF = math.inf
 
@@ -193,7 +193,7 @@ def test_inputs_stay_as_they_are():
 VARIANTS = [
     {"n_kv_heads": n_kv_heads, "qk_norm": qk_norm, "positions": positions, "bias": bias}
     for n_kv_heads, qk_norm, positions, bias in itertools.product(
-        (6, 3, 1), (False, True), ("rotary", "learned"), (False, True)
+        (6, 3, 1), (False, True), ("rotary", "alibi", "learned"), (False, True)
     )
 ]
 
@@ -284,8 +284,30 @@ def test_project_normalises_then_turns():
 
 
 @torch.no_grad()
-def test_rotary_positions_count_only_by_distance():
-    attention, x = make(positions="rotary"), normal(2, 5, 24)
+def test_alibi_adds_its_bias_to_the_scaled_scores():
+    """By hand: softmax(q·kᵀ/√D + bias)·v for each head, without a mask: the bias is one."""
+    attention, x = make(positions="alibi", n_kv_heads=3), normal(2, 9, 24)
+    q, k, v = attention.project(x)
+    bias, heads = alibi_bias(6, 9), []
+    for head in range(6):
+        scores = q[:, head] @ k[:, head // 2].mT / math.sqrt(4) + bias[head]  # (B, T, T)
+        heads.append(scores.softmax(-1) @ v[:, head // 2])  # (B, T, D)
+    torch.testing.assert_close(attention(x), attention.out(torch.cat(heads, dim=-1)))
+
+
+@torch.no_grad()
+def test_alibi_does_not_touch_queries_and_keys():
+    x = normal(2, 9, 24)
+    for ours, plain in zip(
+        make(positions="alibi").project(x), make(positions="none").project(x), strict=True
+    ):
+        assert torch.equal(ours, plain)
+
+
+@pytest.mark.parametrize("positions", ["rotary", "alibi"])
+@torch.no_grad()
+def test_rotary_and_alibi_count_only_by_distance(positions):
+    attention, x = make(positions=positions), normal(2, 5, 24)
     here = attention(x)
     torch.testing.assert_close(attention(x, positions=torch.arange(5)), here)
     torch.testing.assert_close(attention(x, positions=torch.arange(9, 14)), here, atol=1e-5, rtol=0)
@@ -293,19 +315,29 @@ def test_rotary_positions_count_only_by_distance():
     assert (spread - here).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("positions", ["rotary", "alibi"])
 @torch.no_grad()
-def test_positions_for_each_sequence():
-    attention, x = make(positions="rotary"), normal(2, 4, 24)
+def test_positions_for_each_sequence(positions):
+    attention, x = make(positions=positions), normal(2, 4, 24)
     rows = torch.tensor([[0, 1, 2, 3], [0, 3, 4, 9]])
     both = attention(x, positions=rows)
+    by_hand, _ = attention(x, positions=rows, return_weights=True)
+    torch.testing.assert_close(by_hand, both, rtol=1e-4, atol=1e-5)
     for b in range(2):
         alone = attention(x[b : b + 1], positions=rows[b])
         torch.testing.assert_close(both[b : b + 1], alone, rtol=1e-4, atol=1e-5)
 
 
+def test_a_bias_is_added_after_the_scale():
+    q, k, bias = normal(2, 5, 4), normal(2, 7, 4, seed=1), normal(5, 7, seed=2)
+    expected = (q @ k.mT / 2 + bias).softmax(-1)
+    torch.testing.assert_close(attention_weights(q, k, bias=bias), expected)
+
+
+@pytest.mark.parametrize("positions", ["learned", "alibi"])
 @pytest.mark.parametrize("return_weights", [False, True])
-def test_dropout_only_while_training(return_weights):
-    attention, x = make(dropout=0.5), normal(2, 9, 24)
+def test_dropout_only_while_training(return_weights, positions):
+    attention, x = make(dropout=0.5, positions=positions), normal(2, 9, 24)
 
     def run():
         output = attention(x, return_weights=return_weights)
@@ -313,7 +345,7 @@ def test_dropout_only_while_training(return_weights):
 
     still = run()
     torch.testing.assert_close(run(), still)
-    torch.testing.assert_close(make(dropout=0.0)(x), still)
+    torch.testing.assert_close(make(dropout=0.0, positions=positions)(x), still)
     attention.train()
     attention.out_dropout.p = 0.0  # what is left falls on the weights
     assert (run() - still).abs().max() > 1e-2
@@ -329,9 +361,12 @@ def test_returned_weights_are_those_before_dropout():
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 6, 9))
 
 
-def test_half_precision():
-    attention = make(positions="rotary", qk_norm=True, n_kv_heads=2).bfloat16()
-    assert attention(normal(2, 9, 24).bfloat16()).dtype == torch.bfloat16
+@pytest.mark.parametrize("positions", ["rotary", "alibi"])
+def test_half_precision(positions):
+    attention = make(positions=positions, qk_norm=True, n_kv_heads=2).bfloat16()
+    x = normal(2, 9, 24).bfloat16()
+    output, weights = attention(x, return_weights=True)
+    assert attention(x).dtype == output.dtype == weights.dtype == torch.bfloat16
 
 
 def test_softmax_over_many_half_precision_numbers():
@@ -349,8 +384,8 @@ def sdpa(q=Q, k=K, v=V, mask=None):
     return scaled_dot_product_attention(q, k, v, mask)
 
 
-def attend(x, **arguments):
-    return make(positions="rotary")(x, **arguments)
+def attend(x, positions=None, kind="rotary", **arguments):
+    return make(positions=kind)(x, positions, **arguments)
 
 
 X = torch.ones(2, 9, 24)
@@ -399,6 +434,28 @@ WRONG = [
     (lambda: attend(X, positions=torch.arange(8)), ValueError, "positions must be"),
     (lambda: attend(X, positions=torch.arange(8, 17)), IndexError, "positions run from 8 to 16"),
     (lambda: attend(X, positions=torch.ones(9)), TypeError, "positions must hold integer"),
+    (lambda: attend(torch.ones(2, 17, 24), kind="alibi"), ValueError, "more than context_length"),
+    (
+        lambda: attend(X, torch.arange(9), kind="alibi", cache=ListCache()),
+        ValueError,
+        "positions must be None when there is a cache",
+    ),
+    (
+        lambda: attend(X, torch.arange(8, 17), kind="alibi"),
+        IndexError,
+        "positions run from 8 to 16",
+    ),
+    (lambda: attention_weights(Q, K, bias=[0.0]), TypeError, "bias must be a torch.Tensor"),
+    (
+        lambda: attention_weights(Q, K, bias=torch.ones(5, 6)),
+        ValueError,
+        "bias and the scores do not fit together",
+    ),
+    (
+        lambda: attention_weights(Q, K, bias=torch.ones(3, 2, 5, 7)),
+        ValueError,
+        "bias of shape .* has more entries",
+    ),
     (lambda: make(d_model=18, positions="rotary"), ValueError, "head_dim .* must be even"),
     (lambda: make(n_kv_heads=4), ValueError, "n_heads must be a multiple of n_kv_heads"),
 ]

@@ -6,13 +6,17 @@ A later chapter adds data to `llm_core/exercises/` and is tested here without a 
 import ast
 import copy
 import inspect
+import io
 import math
 import random
 import textwrap
 import threading
+import unicodedata
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,9 +29,12 @@ from llm_core.exercises.checks import judge
 from llm_core.exercises.compare import differences
 from llm_core.exercises.registry import load_chapters
 from llm_core.exercises.verdicts import Status
+from llm_core.tokens.bpe_training import count_pairs, merge_pair
 
 CHAPTERS = load_chapters()
-EXERCISES = [replace(e, time_limit=5.0) for chapter in CHAPTERS for e in chapter.exercises]
+EXERCISES = [
+    replace(e, time_limit=min(e.time_limit, 5.0)) for chapter in CHAPTERS for e in chapter.exercises
+]
 KNOWN = [(e, m, Status.KNOWN_MISTAKE) for e in EXERCISES for m in e.mistakes]
 KNOWN += [(e, m, Status.CONVENTION) for e in EXERCISES for m in e.conventions]
 QUIZZES = [(id, q) for chapter in CHAPTERS for id, q in chapter.quizzes.items()]
@@ -49,7 +56,7 @@ each_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=exercise_id)
 
 
 def test_there_is_something_to_test():
-    assert {"start_here", "attention"} <= {chapter.name for chapter in CHAPTERS}
+    assert {"start_here", "tokens", "attention"} <= {chapter.name for chapter in CHAPTERS}
 
 
 def test_ids_are_unique_and_name_their_chapter():
@@ -212,6 +219,53 @@ def expose_in_another_order():
     return mask, x, x, x
 
 
+def clean_and_join_accents(text):
+    text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
+    return "\n".join(line.rstrip(" \t") for line in text.replace("\xa0", " ").split("\n"))
+
+
+def clean_unless_blank(text):
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").replace("\xa0", " ").split("\n")
+    return "\n".join(line.rstrip(" \t") for line in lines) if text.strip() else ""
+
+
+def count_pairs_but_of_zero(words):
+    return {pair: n for pair, n in count_pairs(words).items() if all(pair)}
+
+
+def learning_with(
+    count: Callable = count_pairs,
+    weigh: Callable = int,
+    key: Callable = lambda pair: pair,
+) -> Callable:
+    """Return a way to learn merges that counts pairs, weighs words or settles ties as told."""
+
+    def answer(word_counts, n_merges):
+        words = {tuple(bytes([b]) for b in word): weigh(n) for word, n in word_counts.items()}
+        merges = []
+        while len(merges) < n_merges and (counts := count(words)):
+            best = max(counts, key=lambda pair: (counts[pair], key(pair)))
+            merges.append(best)
+            words = {tuple(merge_pair(w, best, best[0] + best[1])): n for w, n in words.items()}
+        return merges
+
+    return answer
+
+
+def once_a_word(words):
+    return Counter(pair for w, n in words.items() for pair in set(pairwise(w)) for _ in range(n))
+
+
+def without_overlap(words):
+    counts = Counter()
+    for word, n in words.items():
+        i = 0
+        while i < len(word) - 1:
+            counts[word[i], word[i + 1]] += n
+            i += 2 if word[i : i + 3] == (word[i],) * 3 else 1
+    return counts
+
+
 ATTACKS = (
     ("attention.softmax", softmax_by_axis_number, "four axes"),
     ("attention.softmax", softmax_of_cut_scores, "minus infinity has the weight"),
@@ -242,6 +296,17 @@ ATTACKS = (
     ("attention.multi_head_attention", heads_with(hide_all_but_six), "T=40"),
     ("attention.multi_head_attention", heads_with(hide_with_a_thousand), "not low enough"),
     ("attention.expose_bug", expose_in_another_order, "in this order"),
+    ("tokens.clean_lines", clean_and_join_accents, "other characters stay"),
+    ("tokens.clean_lines", clean_unless_blank, "spaces and line ends alone"),
+    ("tokens.count_pairs", count_pairs_but_of_zero, "lacks the key (0, 1)"),
+    ("tokens.learn_merges", learning_with(count=once_a_word), "more frequent word"),
+    ("tokens.learn_merges", learning_with(count=without_overlap), "a run against"),
+    ("tokens.learn_merges", learning_with(weigh=lambda n: min(n, 10)), "counts above ten"),
+    (
+        "tokens.learn_merges",
+        learning_with(key=lambda pair: (pair[0][::-1], pair)),
+        "was expected",
+    ),
 )
 
 
@@ -283,12 +348,53 @@ def attention_in_one_batch_axis(q, k, v, mask=None):
     return output.view(*q.shape[:-1], -1), weights
 
 
+def clean_with_universal_newlines(text):
+    lines = io.StringIO(text.replace("\xa0", " "), newline=None).read().split("\n")
+    return "\n".join(line.rstrip("\t ") for line in lines)
+
+
+def merge_with_an_iterator(tokens, pair, new_token):
+    merged, places = [], iter(range(len(tokens)))
+    for i in places:
+        if tuple(tokens[i : i + 2]) == tuple(pair):
+            merged.append(new_token)
+            next(places)
+        else:
+            merged.append(tokens[i])
+    return merged
+
+
+def learn_from_reversed_words(word_counts, n_merges):
+    return tuple(learning_with()(dict(reversed(word_counts.items())), n_merges))
+
+
+def encode_to_numpy_numbers(word, merges):
+    ids, id_of = list(word), {bytes([byte]): byte for byte in range(256)}
+    for k, (left, right) in enumerate(merges):
+        ids = merge_pair(ids, (id_of[left], id_of[right]), 256 + k)
+        id_of[left + right] = 256 + k
+    return [np.int64(id) for id in ids]
+
+
+def windows_as_views(ids, T, stride):
+    return [ids[:-1].unfold(0, T, stride), ids[1:].unfold(0, T, stride)]
+
+
 @pytest.mark.parametrize(
-    "function",
-    [attention_item_by_item, attention_in_half_steps, attention_in_one_batch_axis],
+    ("id", "function"),
+    [
+        ("attention.scaled_dot_product_attention", attention_item_by_item),
+        ("attention.scaled_dot_product_attention", attention_in_half_steps),
+        ("attention.scaled_dot_product_attention", attention_in_one_batch_axis),
+        ("tokens.clean_lines", clean_with_universal_newlines),
+        ("tokens.merge_pair", merge_with_an_iterator),
+        ("tokens.learn_merges", learn_from_reversed_words),
+        ("tokens.encode_word", encode_to_numpy_numbers),
+        ("tokens.make_windows", windows_as_views),
+    ],
 )
-def test_right_answers_of_other_styles_pass(function):
-    exercise = next(e for e in EXERCISES if e.id == "attention.scaled_dot_product_attention")
+def test_right_answers_of_other_styles_pass(id, function):
+    exercise = next(e for e in EXERCISES if e.id == id)
     verdict = judge(exercise, function)
     assert verdict.passed, verdict
 
@@ -337,32 +443,60 @@ def test_no_result_whatever_breaks_the_check(exercise):
 def test_a_nudged_answer_fails_and_the_entry_is_named(exercise):
     """Wrong by one number in one entry: whatever is found, it gives a number or a position."""
 
-    def nudged(*args, **kwargs):
-        return nudge(copy.deepcopy(exercise.reference(*args, **kwargs)))
+    def answer(*args, **kwargs):
+        return nudged(copy.deepcopy(exercise.reference(*args, **kwargs)))
 
-    verdict = judge(exercise, nudged)
+    verdict = judge(exercise, answer)
     assert verdict.status in (Status.BROKEN_PROPERTY, Status.DIFFERENT_VALUE, Status.KNOWN_MISTAKE)
     if verdict.status is Status.DIFFERENT_VALUE:
         assert "where" in verdict.sentence
         assert {"Case", "Inputs"} <= {label for label, _ in verdict.details}
 
 
-def nudge(value: Any) -> Any:
-    """Return a result that is wrong by a little in one place: of a pair, in its first part."""
-    if isinstance(value, (tuple, list)):
-        return type(value)([nudge(value[0]), *value[1:]])
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, int):
-        return value + 1
-    if isinstance(value, float):
-        return value + 0.01
+def nudged(value: Any) -> Any:
+    """Return a result with its last entry, or that of its first part, a little off."""
+    if isinstance(value, tuple):
+        return (nudged(value[0]), *value[1:])
+    if isinstance(value, list):
+        return [*value[:-1], nudged(value[-1])] if value else [0]
+    if isinstance(value, dict):
+        last = next(reversed(value), None)
+        return {**value, last: nudged(value.get(last, 0))}
+    if isinstance(value, str):
+        return value[:-1] + ("y" if value.endswith("x") else "x")
+    if isinstance(value, bytes):
+        return value[:-1] + (b"y" if value.endswith(b"x") else b"x")
+    if not isinstance(value, torch.Tensor):
+        return not value if isinstance(value, bool) else value + 1
     value = value.contiguous()
     if value.dtype == torch.bool:
         value.view(-1)[-1] ^= True
-    else:
+    elif value.numel():
         value.view(-1)[-1] += 0.01 if value.is_floating_point() else 1
     return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        (torch.ones(2), 5),
+        torch.tensor([True]),
+        torch.tensor([3, 4]),
+        [b"ab", b"cx"],
+        [],
+        {},
+        {"a": 1, "b": 2},
+        "",
+        "abx",
+        b"ab",
+        [(b"a", b"b")],
+        True,
+        7,
+        1.5,
+    ],
+)
+def test_a_nudge_always_changes_something(value):
+    assert differences(value, nudged(copy.deepcopy(value)), atol=1e-5)
 
 
 # --- Mutants: small changes to right code, none of which may slip through. ---
@@ -550,9 +684,33 @@ def far_apart(right: Outcome, got: Outcome, atol: float) -> bool:
 
 
 def redrawn(value: Any, generator: torch.Generator) -> Any:
-    """Return another input of the same shape, dtype and kind; what is infinite stays."""
-    if not isinstance(value, torch.Tensor) or value.numel() == 0:
-        return value
+    """Return another input of the same size and kind; what is infinite stays.
+
+    Texts and lists of whole numbers are shuffled, the numbers in a dict drawn anew and its keys
+    shuffled within. Other lists, such as merges, are left alone: their order has a meaning.
+    """
+    if isinstance(value, (str, bytes)):
+        return shuffled(value, generator)
+    if isinstance(value, list) and all(type(entry) is int for entry in value):
+        return shuffled(value, generator)
+    if isinstance(value, dict) and all(type(number) is int for number in value.values()):
+        keys = {shuffled(key, generator) for key in value}
+        return {key: int(torch.randint(1, 9, (), generator=generator)) for key in sorted(keys)}
+    if isinstance(value, torch.Tensor) and value.numel():
+        return redrawn_tensor(value, generator)
+    return value
+
+
+def shuffled(value: Any, generator: torch.Generator) -> Any:
+    """Return a string, bytes, list or tuple with its parts in another order."""
+    order = torch.randperm(len(value), generator=generator).tolist()
+    if isinstance(value, str):
+        return "".join(value[i] for i in order)
+    return type(value)([value[i] for i in order])
+
+
+def redrawn_tensor(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Return other entries in a tensor of the same shape and dtype."""
     if value.dtype == torch.bool:
         return value | (torch.rand(value.shape, generator=generator) < 0.2)
     if not value.is_floating_point():

@@ -25,6 +25,7 @@ from llm_core.cli.data import (
 )
 from llm_core.cli.settings import RECIPES, Settings, make_settings
 from llm_core.cli.story_card import measure_storyteller
+from llm_core.config import POSITIONS
 from llm_core.corpus import STORY_END, entropy_floor, stories, story_vocabulary
 from llm_core.pretrained import PRETRAINED, load_pretrained
 from llm_core.tokens import WordTokenizer
@@ -84,6 +85,12 @@ def test_train_saves_reports_and_samples(here, capsys, kind):
     model, tokenizer = load_pretrained(here / "checkpoints" / "night")
     assert tokenizer.kind == kind
     assert model.config.d_model == 8
+
+
+@pytest.mark.parametrize("kind", POSITIONS)
+def test_every_kind_of_positions_trains_and_samples(here, capsys, kind):
+    assert "a sample:" in train_tiny(capsys, "--positions", kind)
+    assert load_pretrained(here / "checkpoints" / "night")[0].config.positions == kind
 
 
 def test_sample_continues_and_info_describes(here, capsys):

@@ -23,9 +23,9 @@ from llm_core.optim import AdamW
 
 SMALL = {
     "vocab_size": 50,
-    "context_length": 32,
+    "context_length": 16,
     "d_model": 24,
-    "n_layers": 3,
+    "n_layers": 2,
     "n_heads": 4,
     "d_ff": 70,
 }
@@ -129,7 +129,13 @@ def flops_that_torch_counts(config, by_hand=False):
 
 @pytest.mark.parametrize("by_hand", [False, True], ids=["fused", "by hand"])
 @pytest.mark.parametrize(
-    "fields", [{}, LLAMA, {"n_kv_heads": 1, "tie_weights": False, "activation": "relu"}], ids=str
+    "fields",
+    [
+        {},
+        LLAMA,
+        {"n_kv_heads": 1, "tie_weights": False, "activation": "relu", "positions": "alibi"},
+    ],
+    ids=str,
 )
 def test_flops_are_what_torch_counts(fields, by_hand):
     config = small(**fields)
@@ -181,10 +187,16 @@ def test_two_flops_a_parameter_is_a_fair_rule_for_large_models(name):
 # ------------------------------------------------------------------------------ memory
 
 
-def bytes_of_ids(config, B):
-    """Ids and targets of 8 bytes, positions for a learned table, and the count of targets."""
-    positions = 8 * config.context_length if config.positions == "learned" else 0
-    return 2 * 8 * B * config.context_length + positions + 4
+def bytes_left_out(config, B):
+    """What `activations_per_token` does not count.
+
+    Ids and targets of 8 bytes, positions for a learned table, the count of targets, and ALiBi's
+    penalties, a table (H, T, T) in each layer.
+    """
+    T = config.context_length
+    positions = 8 * T if config.positions == "learned" else 0
+    penalties = 4 * config.n_layers * config.n_heads * T * T if config.positions == "alibi" else 0
+    return 2 * 8 * B * T + positions + 4 + penalties
 
 
 @pytest.mark.parametrize(("positions", "norm_placement", "n_kv_heads"), GRID)
@@ -194,7 +206,7 @@ def test_activations_are_what_torch_keeps_for_every_variant(positions, norm_plac
         model, ids = GPT(config), ids_for(config, B)
         kept = measure_saved_bytes(model, lambda m=model, i=ids: m(i, i.clone()))
         counted = training_memory(config, batch_size=B)["activations"]
-        assert kept - bytes_of_ids(config, B) == counted, config
+        assert kept - bytes_left_out(config, B) == counted, config
 
 
 def test_activations_in_half_precision_take_half():

@@ -175,7 +175,7 @@ def test_without_positions_the_order_of_the_past_does_not_matter():
 @torch.no_grad()
 def test_positions_can_be_given():
     ids = some_ids(T=4)
-    for positions in ("learned", "sinusoidal", "rotary"):
+    for positions in ("learned", "sinusoidal", "alibi", "rotary"):
         model = shaken(make(positions=positions))
         here = model(ids)[0]
         torch.testing.assert_close(model(ids, positions=torch.arange(4))[0], here)
@@ -183,9 +183,17 @@ def test_positions_can_be_given():
         both = model(ids, positions=rows)[0]
         torch.testing.assert_close(both[0], here[0])
         assert (both[1] - here[1]).abs().max() > 1e-3
-    assert (shaken(make())(ids, positions=torch.arange(2, 6))[0] - here).abs().max() > 1e-3
-    moved = model(ids, positions=torch.arange(2, 6))[0]  # rotary: only distances count
-    torch.testing.assert_close(moved, here, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("positions", "relative"),
+    [("learned", False), ("sinusoidal", False), ("rotary", True), ("alibi", True)],
+)
+@torch.no_grad()
+def test_only_distances_count_for_rotary_and_alibi(positions, relative):
+    ids, model = some_ids(T=4), shaken(make(positions=positions))
+    moved = model(ids, positions=torch.arange(2, 6))[0] - model(ids)[0]
+    assert (moved.abs().max().item() < 1e-4) is relative
 
 
 def test_dropout_only_while_training():
@@ -245,8 +253,8 @@ def test_tied_weights_share_storage_and_gradient():
 
 def test_saved_weights_hold_each_number_once():
     """No buffers, no second name for a tied matrix: safetensors refuses shared memory."""
-    for fields in ({}, {"positions": "rotary"}, {"positions": "sinusoidal"}):
-        model = make(**fields)
+    for positions in POSITIONS:
+        model = make(positions=positions)
         assert sum(t.numel() for t in model.state_dict().values()) == count_parameters(model)
 
 
@@ -289,8 +297,9 @@ def test_autocast():
             assert loss.item() == pytest.approx(math.log(17), abs=0.2)
 
 
-def test_compiles_without_a_break():
-    model = shaken(make(positions="rotary", qk_norm=True, n_kv_heads=1, activation="swiglu"))
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_compiles_without_a_break(positions):
+    model = shaken(make(positions=positions, qk_norm=True, n_kv_heads=1, activation="swiglu"))
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     ids, targets = some_ids(), some_ids(seed=1)
     torch.testing.assert_close(compiled(ids, targets)[1], model(ids, targets)[1])
@@ -384,6 +393,11 @@ WRONG = [
     (lambda: call(positions=torch.arange(7)), ValueError, "positions must be"),
     (lambda: call(positions=torch.arange(1, 9)), IndexError, "positions run from 1 to 8"),
     (lambda: call(positions=torch.ones(8)), TypeError, "positions must hold integer"),
+    (
+        lambda: call(config={"positions": "alibi"}, positions=torch.arange(8), cache=caches(2)),
+        ValueError,
+        "positions must be None when there is a cache",
+    ),
     (lambda: call(cache=caches(3)), ValueError, "cache must hold one LayerCache for each of 2"),
     (lambda: call(cache=7), TypeError, "cache must be a list with one LayerCache .*, not int"),
     (lambda: call(cache=[None, None]), TypeError, "cache must hold .* but it is NoneType"),

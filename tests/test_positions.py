@@ -5,9 +5,18 @@ import math
 import pytest
 import torch
 from transformers import LlamaConfig
+from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
 
-from llm_core.positions import LearnedPositions, apply_rotary, rotary_angles, sinusoidal_encoding
+from llm_core.positions import (
+    LearnedPositions,
+    alibi_bias,
+    alibi_slopes,
+    apply_rotary,
+    distance_penalty,
+    rotary_angles,
+    sinusoidal_encoding,
+)
 
 
 def normal(*shape, seed=0, dtype=torch.float32):
@@ -17,14 +26,39 @@ def normal(*shape, seed=0, dtype=torch.float32):
 # ------------------------------------------------------------------------------ sinusoidal
 
 
-def test_sinusoidal_follows_the_paper_entry_by_entry():
-    encoding = sinusoidal_encoding(T=9, C=6)
+@pytest.mark.parametrize("base", [10_000.0, 30.0])
+def test_sinusoidal_follows_the_paper_entry_by_entry(base):
+    encoding = sinusoidal_encoding(9, 6, base)
     assert encoding.shape == (9, 6)
     for t in range(9):
         for i in range(3):
-            angle = t / 10_000 ** (2 * i / 6)
+            angle = t / base ** (2 * i / 6)
             assert encoding[t, 2 * i].item() == pytest.approx(math.sin(angle), abs=1e-5)
             assert encoding[t, 2 * i + 1].item() == pytest.approx(math.cos(angle), abs=1e-5)
+
+
+def test_sinusoidal_takes_the_papers_base_by_default():
+    assert torch.equal(sinusoidal_encoding(9, 6), sinusoidal_encoding(9, 6, 10_000.0))
+
+
+def test_sinusoidal_positions_are_unique():
+    encoding = sinusoidal_encoding(T=2000, C=16)
+    gaps = torch.cdist(encoding, encoding) + 9 * torch.eye(2000)
+    assert gaps.min() > 0.5
+
+
+def test_a_shift_of_sinusoidal_positions_is_a_rotation_of_each_pair():
+    encoding, k = sinusoidal_encoding(T=50, C=8), 7
+    angles = k * 10_000.0 ** (-torch.arange(0, 8, 2) / 8)  # (C/2,)
+    sines, cosines = encoding[:-k, 0::2], encoding[:-k, 1::2]
+    shifted = torch.stack(
+        (
+            sines * angles.cos() + cosines * angles.sin(),
+            cosines * angles.cos() - sines * angles.sin(),
+        ),
+        dim=-1,
+    )
+    torch.testing.assert_close(shifted.flatten(1), encoding[k:], rtol=0, atol=1e-5)
 
 
 def test_sinusoidal_products_depend_only_on_the_distance():
@@ -110,6 +144,75 @@ def test_rotary_keeps_the_dtype():
     assert apply_rotary(normal(2, 4, 6).bfloat16(), cos, sin).dtype == torch.bfloat16
 
 
+def test_the_papers_pairing_is_ours_in_another_order():
+    """Su et al. pair 2i with 2i + 1; put all first entries first and it is ours."""
+    T, D = 7, 8
+    x, (cos, sin) = normal(2, T, D), rotary_angles(T, D)
+    even, odd = x[..., 0::2], x[..., 1::2]
+    interleaved = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1).flatten(-2)
+    order = torch.cat((torch.arange(0, D, 2), torch.arange(1, D, 2)))
+    torch.testing.assert_close(apply_rotary(x[..., order], cos, sin), interleaved[..., order])
+
+
+# ------------------------------------------------------------------------------ ALiBi
+
+
+@pytest.mark.parametrize("H", [1, 2, 4, 8, 16, 32, 64])
+def test_slopes_follow_the_paper_for_powers_of_two(H):
+    slopes = alibi_slopes(H)
+    assert slopes.tolist() == pytest.approx([2 ** (-8 * (h + 1) / H) for h in range(H)], rel=1e-6)
+
+
+def test_slopes_of_eight_heads():
+    assert alibi_slopes(8).tolist() == [1 / 2**n for n in range(1, 9)]
+
+
+@pytest.mark.parametrize(
+    ("H", "exponents"),
+    [
+        (3, [4, 8, 2]),
+        (5, [2, 4, 6, 8, 1]),
+        (6, [2, 4, 6, 8, 1, 3]),
+        (12, [1, 2, 3, 4, 5, 6, 7, 8, 0.5, 1.5, 2.5, 3.5]),
+    ],
+)
+def test_slopes_in_between_fill_the_gaps(H, exponents):
+    assert alibi_slopes(H).tolist() == pytest.approx([2**-e for e in exponents], rel=1e-6)
+
+
+@pytest.mark.parametrize("H", range(1, 41))
+def test_alibi_equals_hugging_face_bloom(H):
+    """BLOOM adds slope·j to key j: for one query all keys differ by the same number from ours."""
+    T = 9
+    theirs = build_alibi_tensor(torch.ones(1, T), H, torch.float32)  # (H, 1, T)
+    bias, scores = alibi_bias(H, T), normal(H, T, T)
+    past = torch.ones(T, T, dtype=torch.bool).tril()
+    expected = (scores + theirs).masked_fill(~past, -math.inf).softmax(-1)
+    torch.testing.assert_close((scores + bias).softmax(-1), expected)
+
+
+def test_alibi_bias_entry_by_entry():
+    H, T = 6, 5
+    bias, slopes = alibi_bias(H, T), alibi_slopes(H)
+    assert bias.shape == (H, T, T)
+    for h in range(H):
+        for i in range(T):
+            for j in range(T):
+                expected = -slopes[h].item() * (i - j) if j <= i else -math.inf
+                assert bias[h, i, j].item() == pytest.approx(expected)
+
+
+def test_penalties_of_given_positions():
+    slopes = alibi_slopes(4)
+    rows = torch.tensor([[0, 1, 2], [0, 5, 9]])
+    penalty = distance_penalty(slopes, rows, rows)
+    assert penalty.shape == (2, 4, 3, 3)
+    torch.testing.assert_close(penalty[1, 2, 2], -slopes[2] * torch.tensor([9.0, 4.0, 0.0]))
+    assert (penalty.triu(1) == 0).all()
+    new = distance_penalty(slopes, torch.tensor([9]), torch.arange(10))
+    torch.testing.assert_close(new[:, 0], alibi_bias(4, 10)[:, 9])
+
+
 # ------------------------------------------------------------------------------ wrong input
 
 COS, SIN = rotary_angles(4, 6)
@@ -118,6 +221,13 @@ WRONG = [
     (lambda: sinusoidal_encoding(0, 4), ValueError, "T must be at least 1"),
     (lambda: sinusoidal_encoding(2.5, 4), TypeError, "T must be a whole number"),
     (lambda: sinusoidal_encoding(4, None), TypeError, "C must be a whole number"),
+    (lambda: sinusoidal_encoding(4, 4, base=0.5), ValueError, "base must lie in"),
+    (lambda: sinusoidal_encoding(4, 4, base=None), TypeError, "base must be a number"),
+    (lambda: alibi_slopes(0), ValueError, "H must be at least 1"),
+    (lambda: alibi_slopes(2.0), TypeError, "H must be a whole number"),
+    (lambda: alibi_bias(0, 4), ValueError, "H must be at least 1"),
+    (lambda: alibi_bias(4, 0), ValueError, "T must be at least 1"),
+    (lambda: alibi_bias(4, "4"), TypeError, "T must be a whole number"),
     (lambda: rotary_angles(4, 7), ValueError, "D must be even"),
     (lambda: rotary_angles(-1, 6), ValueError, "T must be at least 1"),
     (lambda: rotary_angles(4, 6, base=1.0), ValueError, "base must lie in"),

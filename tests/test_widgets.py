@@ -133,6 +133,7 @@ def test_pack_keeps_shape_and_order(values: Any) -> None:
         {"positions": "rotary", "n_kv_heads": 2, "qk_norm": True, "bias": False},
         {"positions": "sinusoidal", "norm_placement": "post"},
         {"positions": "none", "n_kv_heads": 1},
+        {"positions": "alibi", "n_kv_heads": 2},
     ],
 )
 def test_its_numbers_are_the_models_and_belong_together(variants: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ from llm_core.cli.settings import (
     write_run,
 )
 from llm_core.cli.story_card import write_card
+from llm_core.config import POSITIONS
 from llm_core.loss import bits_per_byte, perplexity
 from llm_core.model import GPT, count_parameters
 from llm_core.pretrained import TOKENIZER_FILE, save_pretrained, write_description
@@ -163,6 +164,7 @@ def _add_model_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--n-layers", type=int, metavar="N", help="Transformer blocks")
     group.add_argument("--n-heads", type=int, metavar="H", help="attention heads in a block")
     group.add_argument("--dropout", type=float, metavar="P", help="share of activations dropped")
+    group.add_argument("--positions", choices=POSITIONS, help="how it knows where a token stands")
 
 
 def _add_training_options(group: argparse._ArgumentGroup) -> None:

@@ -2682,24 +2682,26 @@ EXERCISES: tuple[Exercise, ...] = (
 
 WARMUP = (
     Question(
-        "A language model gets the text 'the queen found the ring'. What does it read first?",
+        "A training window has the inputs 'the queen found the'. What are its targets?",
         (
             Option(
-                "The letters as sounds.",
-                "No. Nothing in a language model hears: it starts from written text alone.",
+                "'the queen found the' again.",
+                "No. A model that must repeat what it reads learns nothing about what comes next.",
             ),
             Option(
-                "A list of whole numbers, one for each token.",
-                "Yes. A tokenizer cuts the text into tokens and gives each its id, a whole number.",
+                "'queen found the ring', one token further on.",
+                "Yes. The targets are the inputs shifted by one: for each token, the one after it "
+                "(chapter 01).",
                 right=True,
             ),
             Option(
-                "The meaning of the sentence.",
-                "No. Meaning is what the model has to work out; what comes in is a list of ids.",
+                "'ring' alone.",
+                "No. Each of the four inputs has a target of its own, so that one window gives "
+                "four examples.",
             ),
             Option(
-                "One single number for the whole sentence.",
-                "No. Then word order and word choice would be lost; each token keeps its own id.",
+                "'the found queen the', the inputs read backwards.",
+                "No. The order stays; only the place shifts by one.",
             ),
         ),
     ),
@@ -2728,6 +2730,24 @@ WARMUP = (
         ),
     ),
     Question(
+        "Chapter 03 gave each token's vector its position. What would a model be without it?",
+        (
+            Option(
+                "Blind to order: 'dog bites man' and 'man bites dog' would look alike.",
+                "Yes. The same vectors in another order give the same sums.",
+                right=True,
+            ),
+            Option(
+                "Unable to tell which token is which.",
+                "No. Which token stands there is what the embedding says; it needs no position.",
+            ),
+            Option(
+                "Slower, because it would have to count the tokens.",
+                "No. Nothing counts them; the information would not be there at all.",
+            ),
+        ),
+    ),
+    Question(
         "What is the dot product of (1, 2, 0) and (3, -1, 5)?",
         (
             Option(
@@ -2746,29 +2766,6 @@ WARMUP = (
                 "1",
                 "Yes. 1·3 + 2·(-1) + 0·5 = 3 - 2 + 0 = 1.",
                 right=True,
-            ),
-        ),
-    ),
-    Question(
-        "x has the shape (2, 3). What is the shape of x.sum(dim=-1, keepdim=True)?",
-        (
-            Option(
-                "(2,)",
-                "No. That is the shape without keepdim: the axis that is summed over disappears.",
-            ),
-            Option(
-                "(1, 3)",
-                "No. That keeps the columns; dim=-1 sums along each row, over the last axis.",
-            ),
-            Option(
-                "(2, 1)",
-                "Yes. One sum for each row, and the last axis is kept with length 1, so that the "
-                "sums can be subtracted from x or divide it.",
-                right=True,
-            ),
-            Option(
-                "(3,)",
-                "No. That is a sum down the columns, over axis 0, without keepdim.",
             ),
         ),
     ),

@@ -229,7 +229,8 @@ def attention_numbers(model: GPT, ids: torch.Tensor) -> dict[str, torch.Tensor]:
     Returns:
         "scores" q·k before scaling and masking (L, H, T, T), "weights" (L, H, T, T) and "values"
         (L, H, T, D), on the CPU in float32; L counts the layers. With grouped queries the values
-        of a group are repeated for each of its heads.
+        of a group are repeated for each of its heads. ALiBi's bias is in the scores, times √D, so
+        that the scale leaves it as it is.
 
     Raises:
         TypeError, ValueError, IndexError: ids that do not fit the model.
@@ -252,5 +253,9 @@ def attention_numbers(model: GPT, ids: torch.Tensor) -> dict[str, torch.Tensor]:
     q = torch.cat([layer[0] for layer in projected])  # (L, H, T, D)
     k = torch.cat([layer[1] for layer in projected]).repeat_interleave(group, dim=1)
     v = torch.cat([layer[2] for layer in projected]).repeat_interleave(group, dim=1)
-    numbers = {"scores": q @ k.transpose(-2, -1), "weights": torch.cat(weights), "values": v}
+    scores = q @ k.transpose(-2, -1)  # (L, H, T, T)
+    bias = model.blocks[0].attention.position_bias(ids.shape[1], ids.shape[1])
+    if bias is not None:
+        scores = scores + bias * math.sqrt(model.config.head_dim)
+    numbers = {"scores": scores, "weights": torch.cat(weights), "values": v}
     return {name: value.float().cpu() for name, value in numbers.items()}

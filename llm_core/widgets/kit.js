@@ -108,6 +108,8 @@ const kit = (() => {
     let frame = 0;
     let moved = 0;
     let draws = 0;
+    let blank = 0; // draws in a row that found no layout
+    let again = 0;
     const cleanups = [];
 
     function run() {
@@ -119,6 +121,9 @@ const kit = (() => {
       if (moved) performance.measure("llm:redraw", { start: moved, end });
       moved = 0;
       draws += 1;
+      // For a moment, as while the theme changes, a page has no layout: then draw again with one.
+      blank = root.clientWidth ? 0 : blank + 1;
+      if (blank > 0 && blank <= 5) again = setTimeout(redraw, 100);
       if (draws % 500 === 0) ["llm:draw", "llm:redraw"].forEach((name) => performance.clearMeasures(name));
     }
     const redraw = () => {
@@ -146,7 +151,7 @@ const kit = (() => {
     const themes = new MutationObserver(redraw);
     themes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "class"] });
     listen(window.matchMedia("(prefers-color-scheme: dark)"), "change", redraw);
-    cleanups.push(() => sizes.disconnect(), () => themes.disconnect(), () => cancelAnimationFrame(frame));
+    cleanups.push(() => sizes.disconnect(), () => themes.disconnect(), () => cancelAnimationFrame(frame), () => clearTimeout(again));
 
     return {
       root,
@@ -177,44 +182,38 @@ const kit = (() => {
   // Each is bound to one trait of the Python object: it shows the trait's value and changes it.
 
   /**
-   * A labelled slider from `min` to `max`, or over a list of `values` that need not be evenly spaced.
-   * `show` turns the value into words (`refresh` asks it again); `onrelease` runs when the hand lets go.
+   * A labelled slider from `min` to `max`, or over the `values` of a list. `show` turns the value into
+   * words; `onrelease` runs when the hand lets go; `update()` shows the value anew.
    */
   function slider(view, { trait, label, unit = "", min, max, step = 1, values, show = String, onrelease }) {
     const value = element("span", { class: "llm-value", "aria-hidden": "true" });
-    const chosen = () => (values ? values[Number(input.value)] : Number(input.value));
+    const [low, high] = values ? [0, values.length - 1] : [min, max];
+    const read = () => (values ? values[Number(input.value)] : Number(input.value));
     const input = element("input", {
-      type: "range", id: newId(), name: trait,
-      ...(values ? { min: 0, max: values.length - 1, step: 1 } : { min, max, step }),
-      oninput: () => view.set(trait, chosen()),
-      onchange: () => onrelease && onrelease(chosen()),
+      type: "range", id: newId(), min: low, max: high, step, name: trait,
+      oninput: () => view.set(trait, read()),
+      onchange: () => onrelease && onrelease(read()),
     });
-    const refresh = () => {
-      const now = view.model.get(trait);
-      const words = `${show(now)}${unit ? ` ${unit}` : ""}`;
+    const update = () => {
+      const present = view.model.get(trait);
+      input.value = values ? nearest(values, present) : present;
+      const words = `${show(present)}${unit ? ` ${unit}` : ""}`;
       if (value.textContent === words) return;
       value.textContent = words;
       input.setAttribute("aria-valuetext", words);
-    };
-    const update = () => {
-      const now = view.model.get(trait);
-      input.value = values ? nearest(values, now) : now;
-      refresh();
     };
     view.on(trait, update);
     update();
     const name = element("label", { class: "llm-label", for: input.id }, label);
     const line = element("div", { class: "llm-line" }, name, value);
-    return { root: element("div", { class: "llm-control" }, line, input), input, refresh };
+    return { root: element("div", { class: "llm-control" }, line, input), input, update };
   }
 
-  /** Index of the entry of `values` that lies nearest to `wanted`. */
+  /** Index of a value in a list; where it is not in the list, of the number nearest to it. */
   function nearest(values, wanted) {
-    let best = 0;
-    values.forEach((value, i) => {
-      if (Math.abs(value - wanted) < Math.abs(values[best] - wanted)) best = i;
-    });
-    return best;
+    if (values.includes(wanted)) return values.indexOf(wanted);
+    const distance = (i) => Math.abs(values[i] - wanted);
+    return values.reduce((best, _, i) => (distance(i) < distance(best) ? i : best), 0);
   }
 
   /** A row of options of which one is chosen; arrow keys move. `options` are [value, text] pairs. */
@@ -252,10 +251,12 @@ const kit = (() => {
     return { root: element("div", { class: "llm-control" }, name, input), input };
   }
 
-  /** A line of text that takes effect on Enter or by the button beside it. */
-  function textInput(view, { trait, label, button: caption, maxlength = 400, onapply }) {
+  /** A line of text that takes effect on Enter or by the button beside it; `live`, at every key. */
+  function textInput(view, { trait, label, button: caption, maxlength = 400, live = false, onapply }) {
     const input = element("input", {
       type: "text", id: newId(), name: trait, maxlength, autocomplete: "off", spellcheck: "false",
+      oninput: (event) => live && !event.isComposing && apply(),
+      oncompositionend: () => live && apply(),
       onkeydown: (event) => {
         if (event.key !== "Enter" || event.isComposing) return;
         event.preventDefault();
@@ -361,8 +362,8 @@ const kit = (() => {
     return `${text.slice(0, end)}…`;
   }
 
-  /** Width that a picture may take: that of the panel around it. */
-  const roomFor = (node) => Math.max(160, Math.floor(node.parentElement.clientWidth) || 300);
+  /** Width that a picture may take: that of the panel around it, rounded down, so that it need not scroll. */
+  const roomFor = (node) => Math.max(160, Math.floor(node.parentElement.getBoundingClientRect().width) || 300);
 
   /** Where the pointer is over a canvas, in its own pixels. */
   const pointAt = (event) => [event.offsetX, event.offsetY];
@@ -617,12 +618,12 @@ const kit = (() => {
   }
 
   /**
-   * Level bars with a name on the left and a number on the right; the values are shares. `texts`
-   * stand in place of the numbers.
+   * Level bars with a name on the left and a number on the right; a full bar stands for `most`.
+   * `texts` stand in place of the numbers.
    */
   function bars() {
     const picture = canvas();
-    function draw(colours, { labels, values, selected = -1, digits = 2, texts = null }) {
+    function draw(colours, { labels, values, selected = -1, digits = 2, most = 1, texts = null }) {
       const context = picture.context;
       const room = Math.min(520, roomFor(picture.root));
       const height = 24;
@@ -645,13 +646,211 @@ const kit = (() => {
           context.fillStyle = colours.track;
           context.fillRect(left, y + 3, length, height - 6);
           context.fillStyle = i === selected ? colours.mark : colours.accent;
-          context.fillRect(left, y + 3, Math.max(1, length * values[i]), height - 6);
+          context.fillRect(left, y + 3, Math.max(1, (length * values[i]) / most), height - 6);
           context.font = `12px ${colours.font}`;
           context.textAlign = "left";
           context.fillStyle = colours.ink;
           context.fillText(numbers[i], left + length + 7, y + height / 2 + 1);
         });
       });
+    }
+    return { root: picture.root, describe: picture.describe, draw };
+  }
+
+  // Colours and marks of groups of points; the marks tell groups apart without colour.
+  const GROUP_INKS = ["#3b8fd6", "#d98b00", "#1fa37a", "#c86fa4", "#8a7bdc", "#d9603b", "#7d9b26", "#3f97a5"];
+  const MARKS = [
+    (c, x, y, r) => c.arc(x, y, r, 0, 2 * Math.PI),
+    (c, x, y, r) => c.rect(x - 0.9 * r, y - 0.9 * r, 1.8 * r, 1.8 * r),
+    (c, x, y, r) => polygon(c, [[x, y - 1.2 * r], [x + 1.1 * r, y + 0.9 * r], [x - 1.1 * r, y + 0.9 * r]]),
+    (c, x, y, r) => polygon(c, [[x, y - 1.3 * r], [x + 1.3 * r, y], [x, y + 1.3 * r], [x - 1.3 * r, y]]),
+    (c, x, y, r) => polygon(c, [[x, y + 1.2 * r], [x + 1.1 * r, y - 0.9 * r], [x - 1.1 * r, y - 0.9 * r]]),
+    (c, x, y, r) => c.rect(x - 1.5 * r, y - 0.5 * r, 3 * r, r),
+    (c, x, y, r) => c.rect(x - 0.5 * r, y - 1.5 * r, r, 3 * r),
+    (c, x, y, r) => polygon(c, [0, 1, 2, 3, 4, 5].map((k) => [x + 1.2 * r * Math.cos(k * Math.PI / 3), y + 1.2 * r * Math.sin(k * Math.PI / 3)])),
+  ];
+  function polygon(context, corners) {
+    corners.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
+    context.closePath();
+  }
+
+  /**
+   * A map of named points, one unit equally long across and up. `onhover(i)` gets the point under
+   * the pointer, or null; `onpick(i)` follows a click.
+   */
+  function scatter({ onhover = () => {}, onpick = () => {} } = {}) {
+    const picture = canvas();
+    const widths = new Map();
+    let places = []; // [x, y] of every point, in pixels
+
+    const pointNear = (event) => {
+      const [x, y] = pointAt(event);
+      let [best, nearest] = [16 * 16, null];
+      places.forEach(([px, py], i) => {
+        const apart = (px - x) ** 2 + (py - y) ** 2;
+        if (apart < best) [best, nearest] = [apart, i];
+      });
+      return nearest;
+    };
+    picture.root.addEventListener("pointermove", (event) => onhover(pointNear(event)));
+    picture.root.addEventListener("pointerleave", () => onhover(null));
+    picture.root.addEventListener("click", (event) => {
+      const i = pointNear(event);
+      if (i !== null) onpick(i);
+    });
+
+    /**
+     * Draw `points` (x and y in turn) with their `names`. `groups` gives each point the number of its
+     * group, or -1, and `legend` the groups' names. The points of `strong` are named in bold, the
+     * first of them in the marking colour; others are named where there is room. `lines` are
+     * { from, to, arrow, dashed }, `paths` lists of points, `extent` the box [low x, low y, high x,
+     * high y] to show (by default that of the points and lines), `cross` a place to mark.
+     */
+    function draw(colours, options) {
+      const { names, points, groups, legend = [], strong = [], lines = [], paths = [], cross = null } = options;
+      const context = picture.context;
+      const room = Math.min(700, roomFor(picture.root));
+      const key = legendLines(context, colours, legend, room);
+      const [width, height] = [room, Math.round(0.7 * room)];
+      const [low, high] = extentOf(options);
+      const margin = 26;
+      const scale = Math.min(
+        (width - 2 * margin - 50) / (high[0] - low[0] || 1), (height - 2 * margin) / (high[1] - low[1] || 1),
+      );
+      const middle = [(low[0] + high[0]) / 2, (low[1] + high[1]) / 2];
+      const at = ([x, y]) => [width / 2 - 20 + (x - middle[0]) * scale, height / 2 - (y - middle[1]) * scale];
+      places = names.map((_, i) => at([points[2 * i], points[2 * i + 1]]));
+      const isStrong = new Set(strong);
+
+      picture.paint(width, height + key.height, () => {
+        context.strokeStyle = colours.border;
+        context.lineWidth = 1;
+        context.strokeRect(0.5, 0.5, width - 1, height - 1);
+        context.globalAlpha = paths.length > 1 ? 0.16 : 0.7;
+        context.strokeStyle = colours.muted;
+        paths.forEach((path) => {
+          context.beginPath();
+          path.map(at).forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
+          context.stroke();
+        });
+        context.globalAlpha = 1;
+        places.forEach(([x, y], i) => {
+          context.globalAlpha = strong.length && !isStrong.has(i) ? 0.55 : 1;
+          mark(context, colours, groups[i], x, y, isStrong.has(i) ? 5 : 3.4);
+        });
+        context.globalAlpha = 1;
+        lines.forEach(({ from, to, arrow, dashed }) => line(context, colours, at(from), at(to), arrow, dashed));
+        if (cross) drawCross(context, colours, ...at(cross));
+        label(context, colours, names, strong, width, height);
+        key.draw(height);
+      });
+    }
+
+    function extentOf({ points, lines = [], extent = null, cross = null }) {
+      if (extent) return [extent.slice(0, 2), extent.slice(2)];
+      const [low, high] = [[Infinity, Infinity], [-Infinity, -Infinity]];
+      const take = ([x, y]) => {
+        [x, y].forEach((value, axis) => {
+          if (value < low[axis]) low[axis] = value;
+          if (value > high[axis]) high[axis] = value;
+        });
+      };
+      for (let i = 0; i < points.length; i += 2) take([points[i], points[i + 1]]);
+      lines.forEach(({ from, to }) => { take(from); take(to); });
+      if (cross) take(cross);
+      return [low, high];
+    }
+
+    function mark(context, colours, group, x, y, radius) {
+      context.beginPath();
+      context.fillStyle = group < 0 ? colours.muted : GROUP_INKS[group % GROUP_INKS.length];
+      if (group < 0) context.arc(x, y, 0.6 * radius, 0, 2 * Math.PI);
+      else MARKS[group % MARKS.length](context, x, y, radius);
+      context.fill();
+    }
+
+    function line(context, colours, [x, y], [toX, toY], arrow, dashed) {
+      context.strokeStyle = colours.accent;
+      context.fillStyle = colours.accent;
+      context.lineWidth = 2;
+      context.setLineDash(dashed ? [6, 4] : []);
+      context.beginPath();
+      context.moveTo(x, y);
+      context.lineTo(toX, toY);
+      context.stroke();
+      context.setLineDash([]);
+      if (!arrow || Math.hypot(toX - x, toY - y) < 6) return;
+      const angle = Math.atan2(toY - y, toX - x);
+      const side = (turn) => [toX - 11 * Math.cos(angle + turn), toY - 11 * Math.sin(angle + turn)];
+      context.beginPath();
+      polygon(context, [[toX, toY], side(0.4), side(-0.4)]);
+      context.fill();
+    }
+
+    function drawCross(context, colours, x, y) {
+      context.strokeStyle = colours.mark;
+      context.lineWidth = 2.5;
+      context.beginPath();
+      [[-1, -1, 1, 1], [-1, 1, 1, -1]].forEach(([a, b, c, d]) => {
+        context.moveTo(x + 6 * a, y + 6 * b);
+        context.lineTo(x + 6 * c, y + 6 * d);
+      });
+      context.stroke();
+    }
+
+    /** Write names beside the points, those of `strong` first; a name that finds no room is left out. */
+    function label(context, colours, names, strong, width, height) {
+      const taken = [];
+      context.textBaseline = "middle";
+      context.textAlign = "left";
+      const free = (left, top, w, h) => {
+        if (left < 2 || top < 2 || left + w > width - 2 || top + h > height - 2) return false;
+        for (const [l, t, r, b] of taken) if (left < r && left + w > l && top < b && top + h > t) return false;
+        return true;
+      };
+      const write = (i, bold, ink) => {
+        const key = bold ? `*${names[i]}` : names[i];
+        if (!widths.has(key)) widths.set(key, context.measureText(names[i]).width);
+        const [w, h] = [widths.get(key), bold ? 16 : 13];
+        const [x, y] = places[i];
+        const tries = [[x + 7, y - h / 2], [x - 7 - w, y - h / 2], [x - w / 2, y - h - 5], [x - w / 2, y + 5]];
+        const place = tries.find(([left, top]) => free(left, top, w, h)) || (bold ? tries[0] : null);
+        if (!place) return;
+        const [left, top] = place;
+        taken.push([left - 1, top, left + w + 3, top + h]);
+        if (bold) context.strokeText(names[i], left, top + h / 2);
+        context.fillStyle = ink;
+        context.fillText(names[i], left, top + h / 2);
+      };
+      context.font = `bold 13px ${colours.font}`;
+      context.lineWidth = 3;
+      context.strokeStyle = colours.paper;
+      strong.forEach((i, n) => write(i, true, n ? colours.ink : colours.mark));
+      context.font = `11px ${colours.font}`;
+      const isStrong = new Set(strong);
+      for (let i = 0; i < Math.min(names.length, 400); i += 1) if (!isStrong.has(i)) write(i, false, colours.muted);
+    }
+
+    function legendLines(context, colours, legend, room) {
+      context.font = `11px ${colours.font}`;
+      let [x, row] = [8, 0];
+      const spots = legend.map((name) => {
+        const width = context.measureText(name).width + 26;
+        if (x + width > room && x > 8) [x, row] = [8, row + 1];
+        const spot = [x, row];
+        x += width;
+        return spot;
+      });
+      const draw = (top) => spots.forEach(([left, row_], group) => {
+        const y = top + 14 + 17 * row_;
+        mark(context, colours, group, left + 4, y, 4);
+        context.font = `11px ${colours.font}`;
+        context.textAlign = "left";
+        context.textBaseline = "middle";
+        context.fillStyle = colours.ink;
+        context.fillText(legend[group], left + 12, y + 1);
+      });
+      return { height: legend.length ? 24 + 17 * row : 2, draw };
     }
     return { root: picture.root, describe: picture.describe, draw };
   }
@@ -758,6 +957,7 @@ const kit = (() => {
 
   return {
     array, softmax, format, colour, css, inkOn, element, newId, view, slider, choice, select, textInput,
-    numberInput, button, row, columns, panel, canvas, fitted, roomFor, heatmap, links, bars, tokenRow, table,
+    numberInput, button, row, columns, panel, canvas, fitted, roomFor, stripes, heatmap, links, bars,
+    scatter, tokenRow, table,
   };
 })();

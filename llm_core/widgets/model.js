@@ -241,7 +241,7 @@ function render({ model, el }) {
   function draw(colours) {
     const wish = wishNow();
     use = sizesInUse(wish);
-    sliders.forEach((slider) => slider.refresh());
+    sliders.forEach((slider) => slider.update());
     const trouble = mended(wish, use);
     if (impossible.textContent !== trouble) impossible.textContent = trouble;
     const parameters = parametersByPart(use);

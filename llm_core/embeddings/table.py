@@ -1,4 +1,4 @@
-"""From token ids to vectors: a table with one row for each token."""
+"""The token table: one row for each token, and look-up."""
 
 import torch
 import torch.nn.functional as F

@@ -1,0 +1,221 @@
+"""Chapter 02's explorers in a real JupyterLab: every control, by keyboard and by mouse, offline."""
+
+import json
+from typing import Any
+
+import pytest
+from browser import Lab, run_all_cells
+from hand import (
+    NEEDS_BROWSER,
+    QUIZ,
+    Hand,
+    drive_quiz,
+    hand_on,
+    open_built,
+    option,
+    point,
+    report_redraw,
+    write_notebook,
+)
+
+pytestmark = NEEDS_BROWSER
+
+EXPLORER, MAP = "Embedding explorer", "Training map"
+
+SMALL = """\
+import torch
+from llm_core.embeddings import train_skipgram
+from llm_core.widgets.embeddings import EmbeddingExplorer, TrainingMap
+
+words = ["king", "queen", "man", "woman", "prince", "spade", "rope", "boat"]
+groups = {"people": words[:5], "things": words[5:]}
+rng = torch.Generator().manual_seed(0)
+vectors = torch.randn(8, 5, generator=rng) * torch.rand(8, 1, generator=rng) * 4
+texts = [torch.randint(0, 8, (40,), generator=rng) for _ in range(40)]
+"""
+SMALL_CELLS = (
+    SMALL,
+    "explorer = EmbeddingExplorer(words, vectors, groups)\nexplorer",
+    "live = TrainingMap(words, groups)\nlive.show()\n"
+    "_ = train_skipgram(texts, 8, 4, threshold=None, generator=rng, on_step=live.add)",
+)
+
+
+def small_explorer() -> Any:
+    names: dict[str, Any] = {}
+    exec(SMALL, names)
+    return names["EmbeddingExplorer"](names["words"], names["vectors"], names["groups"])
+
+
+def ranking(hand: Hand, name: str) -> list[tuple[str, float]]:
+    """Return what the browser worked out last: "neighbours" or "answers"."""
+    return [tuple(pair) for pair in json.loads(hand.widget.get_attribute(f"data-{name}"))]
+
+
+def same_as_python(hand: Hand, expected: Any) -> None:
+    """The browser's rankings and sentence must be Python's."""
+    hand.page.mouse.move(2, 2)
+    hand.settle()
+    for name in ("neighbours", "answers"):
+        got, wanted = ranking(hand, name), getattr(expected, name)()
+        assert [word for word, _ in got] == [word for word, _ in wanted]
+        assert [score for _, score in got] == pytest.approx([s for _, s in wanted], abs=1e-4)
+    assert hand.summary() == expected.describe()
+
+
+def choose(hand: Hand, label: str, word: str) -> None:
+    """Choose a word by typing it into a list, as a keyboard user does."""
+    control = hand.control("combobox", label)
+    control.focus()
+    hand.page.keyboard.type(word)
+    hand.page.wait_for_timeout(1200)  # until the browser takes the next letters as a new word
+
+
+def drive_explorer(hand: Hand, expected: Any) -> list[float]:
+    """Work the explorer; `expected` is the same one in this process, in the same state.
+
+    Returns:
+        Milliseconds from a key to the end of the drawing, one for each key.
+    """
+    stops = ["Word", "Start with", "Take away", "Add", "Look at", "Lengths", "The three inputs"]
+    assert hand.tab_stops() == stops
+    assert hand.shielded()
+    same_as_python(hand, expected)
+    pickers = {"Word": "word", "Start with": "b", "Take away": "a", "Add": "c"}
+    for label, trait in pickers.items():
+        control = hand.control("combobox", label)
+        hand.must_change(f"{label} by keyboard", lambda c=control: hand.press(c, "ArrowUp"))
+        setattr(expected, trait, control.evaluate("node => node.selectedOptions[0].text"))
+        same_as_python(hand, expected)
+    for label, trait in pickers.items():
+        control = hand.control("combobox", label)
+        other = expected.words[(expected.words.index(getattr(expected, trait)) + 2) % 8]
+        hand.must_change(f"{label} by mouse", lambda c=control, o=other: c.select_option(label=o))
+        setattr(expected, trait, other)
+        same_as_python(hand, expected)
+    switch = {"normalise": (True, False), "exclude_inputs": (True, False)}
+    for trait, (first, second) in switch.items():
+        hand.press(hand.chosen(trait), "ArrowRight")
+        setattr(expected, trait, second)
+        same_as_python(hand, expected)
+        option(hand, trait, 1).click()
+        setattr(expected, trait, first)
+        same_as_python(hand, expected)
+    plane = 2 if expected.plane == "all" else 1
+    for number in (plane, 3 - plane):
+        hand.must_change(
+            "plane by mouse", lambda n=number: option(hand, "plane", n).click(), only_picture=True
+        )
+    hand.must_change(
+        "plane by keyboard",
+        lambda: hand.press(hand.chosen("plane"), "ArrowRight"),
+        only_picture=True,
+    )
+    option(hand, "plane", 3 - plane).click()
+    point_at_words(hand)
+    return redraw_times(hand)
+
+
+def point_at_words(hand: Hand) -> None:
+    """Pointing at the map shows another word's neighbours; a click keeps it chosen."""
+    picture = hand.widget.locator("canvas").first
+    before, seen = hand.summary(), set()
+    for across in range(2, 19, 2):
+        for down in (0.2, 0.35, 0.5, 0.65):
+            point(picture, across / 20, down)
+            hand.page.wait_for_timeout(25)
+            seen.add(hand.summary())
+    assert len(seen - {before}) >= 2, "pointing at the map must show neighbours of other words"
+    hand.page.mouse.move(2, 2)
+    hand.settle()
+    assert hand.summary() == before, "when the pointer has left, the chosen word is back"
+    for across in range(1, 20):
+        point(picture, across / 20, 0.5, click=True)
+        hand.page.mouse.move(2, 2)
+        hand.settle()
+        if hand.summary() != before:
+            return
+    raise AssertionError("no click on the map chose a word")
+
+
+def redraw_times(hand: Hand) -> list[float]:
+    hand.control("combobox", "Word").focus()
+    hand.page.evaluate("performance.clearMeasures()")
+    for key in ["ArrowDown", "ArrowDown", "ArrowUp"] * 10:
+        hand.page.keyboard.press(key)
+        hand.page.wait_for_timeout(40)
+    return hand.page.evaluate("performance.getEntriesByName('llm:redraw').map(e => e.duration)")
+
+
+def drive_map(hand: Hand, n_words: int) -> list[float]:
+    """Work the map of the training, which is over."""
+    assert hand.tab_stops() == ["Training done"]
+    assert hand.shielded()
+    assert hand.summary() == f"{n_words} words after 100 % of the training."
+    slider = hand.control("slider", "Training done")
+    hand.must_change("moment by keyboard", lambda: hand.press(slider, "Home"))
+    assert hand.summary() == f"{n_words} words after 0 % of the training."
+    hand.must_change("moment by mouse", lambda: point(slider, 0.5, 0.5, click=True))
+    hand.must_change("moment by key", lambda: hand.press(slider, "PageUp"))
+    hand.must_change("pointing", lambda: point_until_it_changes(hand), only_picture=True)
+    hand.page.mouse.move(2, 2)
+    slider.focus()
+    hand.page.evaluate("performance.clearMeasures()")
+    for key in ["ArrowLeft", "ArrowLeft", "ArrowRight"] * 10:
+        hand.page.keyboard.press(key)
+        hand.page.wait_for_timeout(40)
+    return hand.page.evaluate("performance.getEntriesByName('llm:redraw').map(e => e.duration)")
+
+
+def point_until_it_changes(hand: Hand) -> None:
+    """Go over the map, row by row, until a word is under the pointer."""
+    picture, before = hand.widget.locator("canvas").first, hand.state()["picture"]
+    for down in range(4, 34):
+        for across in range(2, 39):
+            point(picture, across / 40, down / 40)
+            if hand.state()["picture"] != before:
+                return
+
+
+@pytest.mark.timeout(240)
+def test_the_explorers_on_small_vectors(lab: Lab, browser: Any, record_property: Any) -> None:
+    path = "embeddings.ipynb"
+    write_notebook(lab.root / path, SMALL_CELLS)
+    with open_built(lab, browser, path) as (page, problems):
+        cells = run_all_cells(lab, page, path, 60)
+        times = drive_explorer(hand_on(page, EXPLORER), small_explorer())
+        drive_map(hand_on(page, MAP), 8)
+        assert problems.found == []
+        report_redraw(record_property, "embedding explorer, 8 words", lab, times)
+    shown = [o["data"] for c in cells for o in c["outputs"] if "image/png" in o.get("data", {})]
+    assert len(shown) == 2, "a saved notebook must show both as pictures"
+    last = "".join(shown[1]["text/plain"])
+    assert last == "TrainingMap: 8 words after 100 % of the training."
+
+
+@pytest.mark.timeout(400)
+def test_chapter_02(lab: Lab, browser: Any, record_property: Any) -> None:
+    path = "chapters/02_embeddings.ipynb"
+    with open_built(lab, browser, path) as (page, problems):
+        run_all_cells(lab, page, path, 300)
+        for part in ("warmup", "recap"):
+            drive_quiz(hand_on(page, f"{QUIZ}embeddings.{part}"))
+        moving = drive_map(hand_on(page, MAP), 54)
+        times = drive_chapter_explorer(hand_on(page, EXPLORER))
+        assert problems.found == []
+        report_redraw(record_property, "embedding explorer, chapter 02", lab, times)
+        report_redraw(record_property, "training map, chapter 02", lab, moving)
+
+
+def drive_chapter_explorer(hand: Hand) -> list[float]:
+    """Build analogies from the trained vectors; they are those of the chapter's text."""
+    assert hand.shielded()
+    assert ranking(hand, "answers")[0][0] == "queen"
+    for label, word in (("Start with", "spade"), ("Take away", "garden"), ("Add", "river")):
+        hand.must_change(label, lambda w=word, name=label: choose(hand, name, w))
+    assert ranking(hand, "answers")[0][0] == "boat"
+    hand.must_change(
+        "plane", lambda: hand.press(hand.chosen("plane"), "ArrowLeft"), only_picture=True
+    )
+    point_at_words(hand)
+    return redraw_times(hand)

@@ -1,0 +1,232 @@
+"""Chapter 01 in a real JupyterLab: every control of its explorer by keyboard and by mouse, quizzes.
+
+The browser applies the merges itself; here its ids are held equal to Python's `encode` for every
+number of merges and for texts of many kinds.
+"""
+
+from typing import Any
+
+import pytest
+from browser import Lab, run_all_cells
+from hand import (
+    NEEDS_BROWSER,
+    QUIZ,
+    Hand,
+    drive_quiz,
+    hand_on,
+    open_built,
+    point,
+    report_redraw,
+    write_notebook,
+)
+
+pytestmark = NEEDS_BROWSER
+
+EXPLORER = "Token explorer"
+
+SMALL = """\
+from llm_core.corpus import load_text
+from llm_core.tokens import BPETokenizer, CharTokenizer, WordTokenizer
+from llm_core.widgets.tokens import TokenExplorer
+
+END = ["<|endoftext|>"]
+text = load_text("stories")[:20_000]
+explorer = TokenExplorer(
+    CharTokenizer.train(text, END),
+    WordTokenizer.train(text, special_tokens=END),
+    BPETokenizer.train(text, 420, END),
+    text="The queen lost the ring.",
+)
+"""
+
+TEXTS = (
+    "Tom",
+    "the the the",
+    "naïve café 東京 🦊👩‍🚀",
+    "aaaaaaaaaaaa bbbb",
+    "One day.<|endoftext|>Once there was a queen",
+    "   two  spaces, it's 1234!",
+    "queenqueen",
+)
+
+
+def small_explorer() -> Any:
+    names: dict[str, Any] = {}
+    exec(SMALL, names)
+    return names["explorer"]
+
+
+def chapter_explorer(hand: Hand) -> Any:
+    """The explorer of the chapter in this process, on the text of the page."""
+    from llm_core.corpus import clean_text, load_text
+    from llm_core.tokens import BPETokenizer, CharTokenizer, WordTokenizer
+    from llm_core.widgets.tokens import TokenExplorer
+
+    docs = clean_text(load_text("python-docs"))
+    return TokenExplorer(
+        CharTokenizer.train(docs),
+        WordTokenizer.train(docs),
+        BPETokenizer.train(docs, 1000),
+        text=hand.control("textbox", "Text").input_value(),
+    )
+
+
+def same_as_python(hand: Hand, expected: Any) -> None:
+    """The browser's ids and sentence must be Python's."""
+    hand.page.wait_for_function(
+        "([node, text]) => node.querySelector('.llm-summary').textContent === text",
+        arg=[hand.widget.element_handle(), expected.describe()],
+        timeout=5000,
+    )
+    assert hand.row().astype(int).tolist() == expected.ids()
+
+
+def drive(hand: Hand, expected: Any) -> list[float]:
+    """Work every control; return the milliseconds from a key to the end of the drawing."""
+    assert hand.tab_stops() == ["Text", "Merges applied", "Previous change", "Next change"]
+    assert hand.shielded()
+    same_as_python(hand, expected)
+
+    text, merges = hand.control("textbox", "Text"), hand.control("slider", "Merges applied")
+    previous = hand.control("button", "Previous change")
+    following = hand.control("button", "Next change")
+    for what, act in {
+        "merges by keyboard": lambda: hand.press(merges, "Home"),
+        "next change by keyboard": lambda: hand.press(following, "Enter"),
+        "next change by mouse": following.click,
+        "previous change by keyboard": lambda: hand.press(previous, "Space"),
+        "previous change by mouse": previous.click,
+        "merges by mouse": lambda: point(merges, 0.6, 0.5, click=True),
+        "text by keyboard, without Enter": lambda: type_text(hand, text, "Tom has the ring"),
+    }.items():
+        hand.must_change(what, act)
+    expected.text, expected.merges = "Tom has the ring", int(merges.input_value())
+    same_as_python(hand, expected)
+
+    encodes_like_python(hand, expected, text, merges)
+    marks_what_is_unknown(hand, text)
+    refuses_an_empty_text(hand, text)
+    return redraw_times(hand, merges)
+
+
+def type_text(hand: Hand, control: Any, text: str) -> None:
+    """Replace what stands in the text field, key by key, and press nothing after it."""
+    hand.press(control, "Control+a")
+    hand.page.keyboard.type(text)
+
+
+def encodes_like_python(hand: Hand, expected: Any, text: Any, merges: Any) -> None:
+    """For each text, walk up the changes: the browser's ids must be those of `encode`."""
+    following = hand.control("button", "Next change")
+    for sample in TEXTS:
+        text.fill(sample)
+        expected.text = sample
+        hand.press(merges, "Home")
+        expected.merges = 0
+        same_as_python(hand, expected)
+        for _ in range(6):
+            if following.get_attribute("aria-disabled") == "true":
+                break  # the last change that this text sees
+            following.click()
+            hand.page.wait_for_timeout(40)
+            expected.merges = int(merges.input_value())
+            same_as_python(hand, expected)
+        hand.press(merges, "End")
+        expected.merges = expected.n_merges
+        same_as_python(hand, expected)
+
+
+def marks_what_is_unknown(hand: Hand, text: Any) -> None:
+    """An unknown character and an unknown word carry the word "unknown", not a colour alone."""
+    text.fill("Tom🦊")
+    hand.page.wait_for_function(
+        "node => node.querySelectorAll('.llm-piece-unknown').length >= 2",
+        arg=hand.widget.element_handle(),
+        timeout=5000,
+    )
+    notes = hand.widget.locator(".llm-piece-unknown small").all_inner_texts()
+    assert notes
+    assert all("unknown" in note for note in notes)
+    borders = hand.widget.locator(".llm-piece-unknown").evaluate_all(
+        "nodes => nodes.map(node => getComputedStyle(node).borderTopStyle)"
+    )
+    assert set(borders) == {"dashed"}
+
+
+def refuses_an_empty_text(hand: Hand, text: Any) -> None:
+    notice = hand.widget.locator(".llm-notice")
+    text.fill("")
+    hand.page.wait_for_function(
+        "node => node.textContent.includes('text is empty')",
+        arg=notice.element_handle(),
+        timeout=5000,
+    )
+    text.fill("The queen lost the golden ring in the garden by the river.")
+    hand.page.wait_for_function(
+        "node => !node.textContent", arg=notice.element_handle(), timeout=5000
+    )
+
+
+def redraw_times(hand: Hand, merges: Any) -> list[float]:
+    hand.press(merges, "Home")
+    hand.page.wait_for_timeout(100)
+    hand.page.evaluate("performance.clearMeasures()")
+    for key in ["ArrowRight", "PageUp", "ArrowLeft"] * 10:
+        hand.page.keyboard.press(key)
+        hand.page.wait_for_timeout(40)
+    return hand.page.evaluate("performance.getEntriesByName('llm:redraw').map(e => e.duration)")
+
+
+def keeps_its_width_in_another_theme(hand: Hand) -> None:
+    """While the theme changes the page has no layout for a moment; the picture must recover."""
+    canvas = hand.widget.locator("canvas")
+    before = canvas.bounding_box()["width"]
+    picture = hand.state()["picture"]
+    hand.page.locator(".lm-MenuBar-itemLabel", has_text="Settings").first.click()
+    hand.page.locator(".lm-Menu-itemLabel", has_text="Theme").first.hover()
+    hand.page.locator(".lm-Menu-itemLabel", has_text="JupyterLab Dark").first.click()
+    hand.page.wait_for_timeout(1500)
+    assert canvas.bounding_box()["width"] == before
+    assert hand.state()["picture"] != picture, "the colours must follow the theme"
+
+
+@pytest.mark.timeout(240)
+def test_the_explorer_on_small_tokenizers(lab: Lab, browser: Any, record_property: Any) -> None:
+    path = "tokens.ipynb"
+    write_notebook(lab.root / path, (SMALL, "explorer"))
+    with open_built(lab, browser, path) as (page, problems):
+        cells = run_all_cells(lab, page, path, 60)
+        hand = hand_on(page, EXPLORER)
+        times = drive(hand, small_explorer())
+        keeps_its_width_in_another_theme(hand)
+        assert problems.found == []
+        report_redraw(record_property, "token explorer, small tokenizers", lab, times)
+    pictures = [o["data"] for c in cells for o in c["outputs"] if "image/png" in o.get("data", {})]
+    assert len(pictures) == 1, "a saved notebook must show the explorer as a picture"
+
+
+@pytest.mark.timeout(120)
+def test_the_slider_still_moves_when_the_kernel_is_gone(lab: Lab, browser: Any) -> None:
+    path = "tokens_tomorrow.ipynb"
+    write_notebook(lab.root / path, (SMALL, "explorer"))
+    with open_built(lab, browser, path) as (page, _):
+        run_all_cells(lab, page, path, 60)
+        hand_on(page, EXPLORER)
+    with open_built(lab, browser, path) as (page, problems):
+        hand = hand_on(page, EXPLORER)
+        slider = hand.control("slider", "Merges applied")
+        hand.must_change("merges by keyboard", lambda: hand.press(slider, "Home"))
+        assert problems.found == []
+
+
+@pytest.mark.timeout(400)
+def test_chapter_01(lab: Lab, browser: Any, record_property: Any) -> None:
+    path = "chapters/01_tokens.ipynb"
+    with open_built(lab, browser, path) as (page, problems):
+        run_all_cells(lab, page, path, 240)
+        hand = hand_on(page, EXPLORER)
+        times = drive(hand, chapter_explorer(hand))
+        for part in ("warmup", "recap"):
+            drive_quiz(hand_on(page, f"{QUIZ}tokens.{part}"))
+        assert problems.found == []
+        report_redraw(record_property, "token explorer, chapter 01", lab, times)
