@@ -196,6 +196,7 @@ class MultiHeadAttention(nn.Module):
         positions: Tensor | None = None,
         cache: LayerCache | None = None,
         return_weights: bool = False,
+        mask: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Let each token of `x` look at itself and at the tokens before it.
 
@@ -206,6 +207,8 @@ class MultiHeadAttention(nn.Module):
                 only without a cache, which holds no positions to measure distances from.
             cache: keys and values of earlier tokens; the new ones are added to it.
             return_weights: also return the weights, before dropout.
+            mask: (B, S), False marks padding, which nobody looks at; None for none. Padding
+                that sees no token at all mixes nothing: its output is that of a zero vector.
 
         Returns:
             The output (B, T, C), or (output, weights (B, H, T, S)), where S counts the tokens in
@@ -218,11 +221,13 @@ class MultiHeadAttention(nn.Module):
         q, k, v = self.project(x, positions, cache)  # (B, H, T, D), (B, n_kv_heads, T, D) twice
         if cache is not None:
             k, v = cache.update(k, v)  # (B, n_kv_heads, S, D)
+        if mask is not None:
+            require_padding_mask(mask, x.shape[0], k.shape[-2])
         bias = self.position_bias(q.shape[-2], k.shape[-2], positions)
         if return_weights:
-            mixed, weights = self._attend_by_hand(q, k, v, bias)  # (B, H, T, D), (B, H, T, S)
+            mixed, weights = self._attend_by_hand(q, k, v, bias, mask)
         else:
-            mixed = self._attend_fused(q, k, v, bias)  # (B, H, T, D)
+            mixed = self._attend_fused(q, k, v, bias, mask)  # (B, H, T, D)
         merged = mixed.transpose(1, 2).flatten(2)  # (B, T, C)
         output = self.out_dropout(self.out(merged))
         return (output, weights) if return_weights else output
@@ -300,31 +305,32 @@ class MultiHeadAttention(nn.Module):
             )
 
     def _attend_by_hand(
-        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None
+        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return the mixed values (B, H, T, D) and the weights (B, H, T, S)."""
         T, S = q.shape[-2], k.shape[-2]
         queries_per_key = self.config.n_heads // self.config.n_kv_heads
         k = k.repeat_interleave(queries_per_key, dim=1)  # (B, H, S, D)
         v = v.repeat_interleave(queries_per_key, dim=1)  # (B, H, S, D)
-        mask = causal_mask(S, q.device)[S - T :]  # (T, S), the rows of the new tokens
-        weights = attention_weights(q, k, mask, bias)  # (B, H, T, S)
+        weights = attention_weights(q, k, _may_look(T, S, mask, q.device), bias)  # (B, H, T, S)
         return self.weight_dropout(weights) @ v, weights
 
-    def _attend_fused(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    def _attend_fused(
+        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, mask: Tensor | None
+    ) -> Tensor:
         """Return the same mixed values (B, H, T, D), from torch's kernel."""
         T, S = q.shape[-2], k.shape[-2]
-        mask = None
-        if bias is not None or T not in (1, S):  # a bias, or several new tokens after old ones
-            mask = causal_mask(S, q.device)[S - T :]  # (T, S)
+        allowed = None
+        if mask is not None or bias is not None or T not in (1, S):  # more than the kernel knows
+            allowed = _may_look(T, S, mask, q.device)  # (T, S) or (B, 1, T, S)
         if bias is not None:
-            mask = bias.masked_fill(~mask, -math.inf).to(q.dtype)  # (..., H, T, S)
+            allowed = torch.where(allowed, bias, -math.inf).to(q.dtype)  # (..., H, T, S)
         return F.scaled_dot_product_attention(
             q,
             k,
             v,
-            attn_mask=mask,
-            is_causal=mask is None and T == S,
+            attn_mask=allowed,
+            is_causal=allowed is None and T == S,
             dropout_p=self.config.dropout if self.training else 0.0,
             enable_gqa=self.config.n_kv_heads < self.config.n_heads,
         )
@@ -339,6 +345,21 @@ class MultiHeadAttention(nn.Module):
         if x.numel() == 0:
             raise ValueError(f"x holds no token: shape {tuple(x.shape)}")
         require_layer_dtype("x", x, self.query.weight)
+
+
+def _may_look(T: int, S: int, mask: Tensor | None, device: torch.device) -> Tensor:
+    """Return which of S keys the last T tokens may look at, (T, S), or (B, 1, T, S) with a mask."""
+    allowed = causal_mask(S, device)[S - T :]  # (T, S), the rows of the new tokens
+    return allowed if mask is None else allowed & mask[:, None, None, :]  # (B, 1, T, S)
+
+
+def require_padding_mask(mask: Any, B: int, S: int) -> None:
+    """Raise unless `mask` says for each of S tokens of B rows whether it is one, or padding."""
+    require_tensor("mask", mask)
+    if mask.dtype != torch.bool:
+        raise TypeError(f"mask must hold True (token) and False (padding), not {mask.dtype}")
+    if mask.shape != (B, S):
+        raise ValueError(f"mask must be (B, S) = {(B, S)}, but its shape is {tuple(mask.shape)}")
 
 
 def _require_axis(x: Tensor, dim: int) -> None:

@@ -252,6 +252,7 @@ class TransformerBlock(nn.Module):
         positions: Tensor | None = None,
         cache: LayerCache | None = None,
         return_weights: bool = False,
+        mask: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Return `x` (B, T, C) as it leaves the block, or (x, weights (B, H, T, S)).
 
@@ -261,8 +262,8 @@ class TransformerBlock(nn.Module):
 
         def attend(x: Tensor) -> Tensor:
             if not return_weights:
-                return self.attention(x, positions, cache)
-            output, seen = self.attention(x, positions, cache, return_weights=True)
+                return self.attention(x, positions, cache, mask=mask)
+            output, seen = self.attention(x, positions, cache, return_weights=True, mask=mask)
             weights.append(seen)
             return output
 

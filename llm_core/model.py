@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llm_core.attention import LayerCache, require_layer_cache
+from llm_core.attention import LayerCache, require_layer_cache, require_padding_mask
 from llm_core.block import TransformerBlock, make_norm
 from llm_core.config import GPTConfig, require_config
 from llm_core.costs import flops_per_token
@@ -93,6 +93,7 @@ class GPT(nn.Module):
         positions: Tensor | None = None,
         cache: Sequence[LayerCache] | None = None,
         return_weights: bool = False,
+        mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None] | tuple[Tensor, Tensor | None, list[Tensor]]:
         """Return the logits for the token after each token, and the loss when targets are given.
 
@@ -100,10 +101,12 @@ class GPT(nn.Module):
             ids: tokens, (B, T) integers, T at most `context_length`.
             targets: the tokens that came next, (B, T); -100 marks one that does not count.
             positions: where the tokens stand, integers (T,) or (B, T); None counts on from the
-                tokens in the cache, or from 0.
+                tokens in the cache, or from 0, and leaves padding out of the count.
             cache: one LayerCache a layer, with the keys and values of earlier tokens; the new ones
                 are added.
             return_weights: also return what each head looked at.
+            mask: (B, S), False marks padding, which no token looks at; S counts the tokens in the
+                cache too. None for no padding. The logits at padding mean nothing.
 
         Returns:
             (logits (B, T, V), loss or None), and with `return_weights` a third entry, a list over
@@ -117,11 +120,16 @@ class GPT(nn.Module):
         self._require_ids_and_targets(ids, targets)
         start = 0 if cache is None else self._length_of(cache)
         self._require_that_it_fits(ids, positions, start)
+        if mask is not None:
+            require_padding_mask(mask, ids.shape[0], start + ids.shape[1])
+            # ALiBi with a cache counts columns; padding on the left changes no distance.
+            if positions is None and (cache is None or self.config.positions != "alibi"):
+                positions = _count_tokens(mask)[:, start:]  # (B, T)
         x = self.embed(ids, positions, start)  # (B, T, C)
         layer_caches = [None] * self.config.n_layers if cache is None else cache
         all_weights = []
         for block, layer_cache in zip(self.blocks, layer_caches, strict=True):
-            x = block(x, positions, layer_cache, return_weights)
+            x = block(x, positions, layer_cache, return_weights, mask)
             if return_weights:
                 x, weights = x  # (B, T, C), (B, H, T, S)
                 all_weights.append(weights)
@@ -198,6 +206,11 @@ class GPT(nn.Module):
                 f"targets must have the shape of ids, {tuple(ids.shape)}, "
                 f"but its shape is {tuple(targets.shape)}"
             )
+
+
+def _count_tokens(mask: Tensor) -> Tensor:
+    """Return the position of each token when padding takes up none: (B, S); padding gets any."""
+    return (mask.long().cumsum(dim=-1) - 1).clamp(min=0)
 
 
 def count_parameters(model: nn.Module) -> int:

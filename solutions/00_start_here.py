@@ -99,8 +99,9 @@ print(tokenizer.decode(story[0].tolist()))
 # | 07 training | making it learn, and watching it do so |
 # | 08 sampling | making it speak |
 #
-# In this release the chapters up to `04_attention` are finished; the others follow in the same
-# form. Work through them in order: each uses the words that the one before it has explained.
+# In this release the chapters up to `04_attention` are finished, and `08_sampling`; the others
+# follow in the same form. Work through them in order: each uses the words that the one before it
+# has explained.
 
 # %% [markdown]
 # ## How the exercises work

@@ -177,7 +177,10 @@ def run_all_cells(lab: Lab, page: Any, path: str, seconds: float) -> list[dict[s
         _wait_until_idle(page, deadline - time.monotonic())
         page.keyboard.press("Control+s")
         page.wait_for_timeout(500)
-        cells = json.loads((lab.root / path).read_text(encoding="utf-8"))["cells"]
+        try:
+            cells = json.loads((lab.root / path).read_text(encoding="utf-8"))["cells"]
+        except json.JSONDecodeError:  # the server is writing the file at this moment
+            continue
         code = [c for c in cells if c["cell_type"] == "code" and "".join(c["source"]).strip()]
         waiting = [cell for cell in code if cell["execution_count"] is None]
         if not waiting:

@@ -29,6 +29,7 @@ from llm_core.exercises.checks import judge
 from llm_core.exercises.compare import differences
 from llm_core.exercises.registry import load_chapters
 from llm_core.exercises.verdicts import Status
+from llm_core.sampling import top_p_filter
 from llm_core.tokens.bpe_training import count_pairs, merge_pair
 
 CHAPTERS = load_chapters()
@@ -266,6 +267,29 @@ def without_overlap(words):
     return counts
 
 
+def top_k_with_slack(logits, k):
+    limit = logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:]
+    return logits.masked_fill(logits < limit - 0.01, -math.inf)
+
+
+def top_p_that_gives_up(logits, p):
+    return logits if p > 0.95 else top_p_filter(logits, p)
+
+
+def top_p_without_a_name(logits, p):
+    return logits.softmax(-1).sort(-1, descending=True, stable=True)
+
+
+def penalty_by_a_sum(logits, ids, penalty):
+    seen = torch.zeros_like(logits, dtype=torch.bool).scatter(1, ids, True)
+    return torch.where(seen, logits - logits.abs() * (penalty - 1), logits)
+
+
+def draw_by_rounded_sums(probabilities, u):
+    ends = probabilities.cumsum(0).round(decimals=2)
+    return int((ends <= u).sum().clamp(max=len(probabilities) - 1))
+
+
 ATTACKS = (
     ("attention.softmax", softmax_by_axis_number, "four axes"),
     ("attention.softmax", softmax_of_cut_scores, "minus infinity has the weight"),
@@ -307,6 +331,11 @@ ATTACKS = (
         learning_with(key=lambda pair: (pair[0][::-1], pair)),
         "was expected",
     ),
+    ("sampling.top_k_filter", top_k_with_slack, "very close"),
+    ("sampling.top_p_filter", top_p_that_gives_up, "p=0.98"),
+    ("sampling.top_p_filter", top_p_without_a_name, "by name"),
+    ("sampling.apply_repetition_penalty", penalty_by_a_sum, "where 2 was expected"),
+    ("sampling.draw", draw_by_rounded_sums, "must come"),
 )
 
 
@@ -720,4 +749,12 @@ def redrawn_tensor(value: torch.Tensor, generator: torch.Generator) -> torch.Ten
     largest = float(value[finite].abs().max()) if bool(finite.any()) else 0.0
     scale = min(largest, 3.0) or 1.0
     fresh = scale * torch.randn(value.shape, generator=generator, dtype=torch.float64)
+    if bool(finite.all()) and is_distribution(value):
+        fresh = fresh.masked_fill(value == 0, -math.inf).softmax(-1)
     return torch.where(finite, fresh.to(value.dtype), value)
+
+
+def is_distribution(value: torch.Tensor) -> bool:
+    """Say whether the last axis of a tensor holds probabilities, which add up to one."""
+    sums = value.double().sum(-1)
+    return bool((value >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-4)

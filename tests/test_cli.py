@@ -16,6 +16,7 @@ import torch
 
 from llm_core import files
 from llm_core.cli import main, settings
+from llm_core.cli.chat import Talk
 from llm_core.cli.data import (
     SHARE_ELSEWHERE,
     load_data,
@@ -28,6 +29,7 @@ from llm_core.cli.story_card import measure_storyteller
 from llm_core.config import POSITIONS
 from llm_core.corpus import STORY_END, entropy_floor, stories, story_vocabulary
 from llm_core.pretrained import PRETRAINED, load_pretrained
+from llm_core.sampling import generate, stream
 from llm_core.tokens import WordTokenizer
 from llm_core.training import get_weights
 
@@ -158,6 +160,181 @@ def test_stories_come_with_their_floor(here, capsys):
     every_word = tokenizer.encode(" ".join(story_vocabulary()))
     assert tokenizer.special_tokens["<unk>"] not in every_word
     assert model.config.context_length == 100
+
+
+# --------------------------------------------------------------------------------- chat
+
+
+def talk(capsys, monkeypatch, lines, *arguments):
+    """Hold a chat of these lines in this process: (status, what stands after the help, stderr)."""
+    typed = iter(lines)
+
+    def answer(prompt=""):
+        print(prompt, end="")
+        line = next(typed, EOFError)
+        if not isinstance(line, str):
+            raise line
+        return line
+
+    monkeypatch.setattr("builtins.input", answer)
+    status, out, err = run(capsys, "chat", "--device", "cpu", *arguments)
+    return status, out.split("where you write; while it writes, Ctrl-C stops it)\n", 1)[-1], err
+
+
+def turns(out):
+    return [turn.strip("\n") for turn in out.split("> ")[1:]]
+
+
+def test_chat_continues_a_beginning_to_the_end_of_its_story(here, capsys, monkeypatch):
+    lines = ["Once there was a queen called Anna.", "", "Once"]
+    status, out, err = talk(capsys, monkeypatch, lines, "--tokens", "90")
+    assert (status, err) == (0, "")
+    first, second, third, bye = turns(out)
+    assert "The story has ended." in first
+    assert first.splitlines()[0].endswith(".")
+    assert second.startswith("Once there was")  # Enter alone: one of its own
+    assert third.startswith(" there was a")  # a new one, not the second's sequel
+    assert bye == "Goodbye."
+    assert "<|" not in out
+
+
+def test_chat_goes_on_where_both_left_off(here, capsys, monkeypatch):
+    lines = ["Once there was a king called Tom", ". He had", "", "a friend"]
+    given = ("--tokens", "4", "--temperature", "0")
+    _, out, _ = talk(capsys, monkeypatch, lines, *given)
+    model, tokenizer = load_pretrained("stories")
+    ids = []
+    for line, turn in zip(lines, turns(out), strict=False):
+        ids += tokenizer.encode(line)
+        new = generate(model, torch.tensor(ids), 4, temperature=0).tolist()[len(ids) :]
+        assert turn.split() == tokenizer.decode([*ids, *new])[len(tokenizer.decode(ids)) :].split()
+        ids += new
+
+
+def test_chat_tries_again_and_begins_anew(here, capsys, monkeypatch):
+    lines = ["Once there was a", "/again", "/new", "Once there was a", "/again"]
+    _, out, _ = talk(capsys, monkeypatch, lines, "--tokens", "12", "--temperature", "1.5")
+    first, again, new, fresh, last, _ = turns(out)
+    assert "A new text." in new
+    assert len({first, again, fresh, last}) == 4
+    repeated = talk(capsys, monkeypatch, lines, "--tokens", "12", "--temperature", "1.5")[1]
+    assert repeated == out  # one seed, one chat
+
+
+def test_chat_says_what_it_does_not_understand(here, capsys, monkeypatch):
+    lines = ["once there was a zebra", "/agian", "/again", "/help", "/quit", "never read"]
+    status, out, err = talk(capsys, monkeypatch, lines)
+    assert (status, err) == (0, "")
+    assert "saw the words ['once', 'zebra']; it knows Once." in run_together(out)
+    assert "There is no /agian" in out
+    assert "has not written yet" in out
+    assert out.endswith("Goodbye.\n")
+
+
+def run_together(text):
+    return " ".join(text.split())
+
+
+def test_chat_with_a_model_of_another_text_never_ends_by_itself(here, capsys, monkeypatch):
+    train_tiny(capsys)
+    _, out, _ = talk(capsys, monkeypatch, ["", "It was", "dark"], "--tokens", "5")
+    assert "ended" not in out
+    assert len(turns(out)) == 4
+
+
+def test_a_line_joins_the_text_with_the_space_it_needs(here, capsys):
+    train_tiny(capsys, "--tokenizer", "char")
+    model, tokenizer = load_pretrained(here / "checkpoints" / "night")
+    one = Talk(model, tokenizer, 1, {"temperature": 0})
+    for line in ("It", "was", ", at", "times."):
+        one.hear(line)
+    assert tokenizer.decode(one.ids) == "It was, at times."
+    with pytest.raises(ValueError, match="Z"):
+        one.hear("Z")
+    assert tokenizer.decode(one.ids) == "It was, at times."
+
+
+def test_ctrl_c_at_the_prompt_ends_the_chat(here, capsys, monkeypatch):
+    status, out, err = talk(capsys, monkeypatch, [KeyboardInterrupt])
+    assert (status, err) == (0, "")
+    assert turns(out) == ["Goodbye."]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to one process")
+def test_ctrl_c_while_it_writes_stops_the_turn_and_keeps_what_was_written(
+    here, capsys, monkeypatch
+):
+    def press(*_, **__):
+        yield 10
+        os.kill(os.getpid(), signal.SIGINT)
+        yield 11
+
+    real = stream
+    calls = []
+
+    def first_is_checked_then_pressed(*args, **kwargs):
+        calls.append(args[1].tolist())
+        return press() if len(calls) == 2 else real(*args, **kwargs)
+
+    monkeypatch.setattr("llm_core.cli.chat.stream", first_is_checked_then_pressed)
+    status, out, err = talk(capsys, monkeypatch, ["Once", ""], "--tokens", "3")
+    assert (status, err) == (0, "")
+    assert "... stopped." in turns(out)[0]
+    assert calls[2] == [*calls[1], 10, *calls[2][len(calls[1]) + 1 :]]
+    assert len(turns(out)) == 3
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to one process")
+def test_chat_as_a_process_shows_its_words_as_they_come_and_ends_on_ctrl_c(here):
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "llm_core", "chat", "--tokens", "3", "--device", "cpu"],
+        cwd=here,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(files.ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdin.write("Once there\n")
+    process.stdin.flush()
+    seen = ""
+    while "> " not in seen.partition("> ")[2]:  # the first turn is over: it asks again
+        seen += process.stdout.read(1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, "")
+    assert turns(seen)[0].split()[:1] == ["was"]
+    assert out.strip() == "Goodbye."
+
+
+def test_sample_stops_at_the_end_of_a_story(here, capsys):
+    arguments = ("sample", "--tokens", "300", "--device", "cpu", "--prompt", "Once there was a")
+    status, whole, _ = run(capsys, *arguments)
+    assert status == 0
+    status, one, _ = run(capsys, *arguments, "--stop-at-end")
+    assert status == 0
+    assert whole.count("<|endoftext|>") > 1
+    assert one.strip() == whole.partition("\n")[0]
+
+
+def test_sample_passes_every_way_to_choose_on(here, capsys):
+    choice = ["--top-k", "20", "--top-p", "0.95", "--min-p", "0.02", "--repetition-penalty", "1.1"]
+    arguments = ["sample", "--tokens", "20", "--prompt", "Once", "--seed", "3", "--device", "cpu"]
+    status, out, err = run(capsys, *arguments, *choice, "--temperature", "1.5")
+    assert (status, err) == (0, "")
+    model, tokenizer = load_pretrained("stories")
+    expected = generate(
+        model,
+        torch.tensor(tokenizer.encode("Once")),
+        20,
+        temperature=1.5,
+        top_k=20,
+        top_p=0.95,
+        min_p=0.02,
+        repetition_penalty=1.1,
+        generator=torch.Generator().manual_seed(3),
+    )
+    assert out == tokenizer.decode(expected.tolist()) + "\n"
 
 
 # ------------------------------------------------------------------ stopping and going on
@@ -309,6 +486,13 @@ def damaged(folder, name):
         (["sample", "--seed", str(2**70)], "--seed must"),
         (["sample", "--top-k", "0"], "--top-k must"),
         (["sample", "--top-p", "1.5"], "--top-p must"),
+        (["sample", "--min-p", "2"], "--min-p must"),
+        (["sample", "--repetition-penalty", "0"], "--repetition-penalty must"),
+        (["chat", "--tokens", "0"], "--tokens must"),
+        (["chat", "--temperature", "-1"], "--temperature must"),
+        (["chat", "--top-k", "0"], "--top-k must"),
+        (["chat", "--checkpoint", "nowhere"], "nowhere"),
+        (["chat", "--seed", "-1"], "--seed must"),
         (["info", "--checkpoint", "nowhere"], "nowhere"),
         (["reset"], "--chapter"),
     ],
@@ -360,7 +544,9 @@ def test_unknown_words_and_empty_prompts(here, capsys):
         assert words in err
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["sample"], ["info"], ["update"], ["reset"]])
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["sample"], ["chat"], ["info"], ["update"], ["reset"]]
+)
 def test_help(capsys, command):
     status, out, _ = run(capsys, *command, "--help")
     assert status == 0

@@ -558,6 +558,7 @@ TORCH_ERRORS = [
     (lambda: torch.stack([]), "whether anything is left"),
     (lambda: {}.append(1), "A dict has no `.append`"),
     (lambda: None + 1, "A None stands where a value"),
+    (lambda: torch.ones(2).sort(-1, descending=True, stable=True), "by name"),
 ]
 
 

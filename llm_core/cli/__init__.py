@@ -1,4 +1,4 @@
-"""The command line: `python -m llm_core train | sample | info | update | reset`.
+"""The command line: `python -m llm_core train | sample | chat | info | update | reset`.
 
 `settings` holds the choices and defaults of a run, `options` what they are called on the command
 line, `data` makes batches of a text, and each subcommand has a module of its own.
@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from llm_core.cli.chat import add_chat
 from llm_core.cli.info import add_info
 from llm_core.cli.options import with_option_names
 from llm_core.cli.sample import add_sample
@@ -69,6 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add_train(subparsers)
     add_sample(subparsers)
+    add_chat(subparsers)
     add_info(subparsers)
     _add_update(subparsers)
     _add_reset(subparsers)

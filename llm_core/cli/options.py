@@ -12,12 +12,14 @@ OPTIONS = {
     "lr": "--lr",
     "max_lr": "--lr",
     "max_new_tokens": "--tokens",
+    "min_p": "--min-p",
     "n_heads": "--n-heads",
     "n_layers": "--n-layers",
     "n_steps": "--steps",
     "n_stories": "--stories",
     "name_or_path": "--text",
     "patience": "--patience",
+    "repetition_penalty": "--repetition-penalty",
     "seed": "--seed",
     "steps": "--steps",
     "stories": "--stories",
@@ -28,7 +30,7 @@ OPTIONS = {
     "top_p": "--top-p",
     "vocab_size": "--vocab-size",
 }
-"""The option of `train` or `sample` for each argument that an error may name."""
+"""The option of `train`, `sample` or `chat` for each argument that an error may name."""
 
 ABOUT_AN_ARGUMENT = re.compile(rf"({'|'.join(OPTIONS)}) (must|has|is)\b")
 WITH_UNDERSCORE = re.compile(rf"\b({'|'.join(name for name in OPTIONS if '_' in name)})\b")

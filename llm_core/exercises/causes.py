@@ -23,6 +23,11 @@ _DEFAULT = (
 # The first pattern that is found in "ErrorType: message" wins, so the special ones come first.
 _CAUSES: tuple[tuple[str, str], ...] = (
     (
+        r"sort\(\) takes from 1 to 0 positional",
+        "With `stable=`, sort takes all its arguments by name: "
+        "`sort(dim=-1, descending=True, stable=True)`.",
+    ),
+    (
         r"mat1 and mat2 shapes cannot be multiplied \((\d+)x(\d+) and (\d+)x(\d+)\)",
         "In `A @ B` the last axis of A must be as long as the last but one of B, "
         "but here they are {1} and {2}; a transpose (`.transpose(-2, -1)`) is missing, "
