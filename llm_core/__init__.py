@@ -1,7 +1,8 @@
 """A Transformer language model from scratch: the finished, tested components of the course.
 
 One module a concept, in the order in which a text passes through them: corpus, tokens, data,
-embeddings, positions, attention, block, model, loss, optim, training, sampling, pretrained.
+embeddings, positions, attention, block, model, loss, optim, training, sampling, pretrained; and
+costs, which counts what a model takes.
 The names that chapters and other people's code rely on can all be imported from here.
 """
 
@@ -22,6 +23,14 @@ from llm_core.corpus import (
     split_text,
     stories,
 )
+from llm_core.costs import (
+    activations_per_token,
+    flops_by_part,
+    flops_per_token,
+    parameters_by_part,
+    training_flops_per_token,
+    training_memory,
+)
 from llm_core.data import TokenFile, get_batch
 from llm_core.embeddings import (
     TokenEmbedding,
@@ -33,7 +42,7 @@ from llm_core.embeddings import (
     train_skipgram,
 )
 from llm_core.loss import bits_per_byte, cross_entropy, perplexity
-from llm_core.model import GPT, PRESETS, GPTConfig, count_parameters, flops_per_token
+from llm_core.model import GPT, PRESETS, GPTConfig, count_parameters
 from llm_core.optim import AdamW, clip_grad_norm, warmup_cosine
 from llm_core.positions import (
     LearnedPositions,
@@ -90,6 +99,7 @@ __all__ = [
     "Trainer",
     "TransformerBlock",
     "WordTokenizer",
+    "activations_per_token",
     "alibi_bias",
     "alibi_slopes",
     "analogy",
@@ -109,6 +119,7 @@ __all__ = [
     "distinct_ngrams",
     "entropy",
     "entropy_floor",
+    "flops_by_part",
     "flops_per_token",
     "generate",
     "get_batch",
@@ -122,6 +133,7 @@ __all__ = [
     "min_p_filter",
     "nearest",
     "pad_left",
+    "parameters_by_part",
     "pca",
     "perplexity",
     "predict",
@@ -140,6 +152,8 @@ __all__ = [
     "top_k_filter",
     "top_p_filter",
     "train_skipgram",
+    "training_flops_per_token",
+    "training_memory",
     "warmup_cosine",
 ]
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from llm_core.attention import LayerCache, require_layer_cache, require_padding_mask
 from llm_core.block import TransformerBlock, make_norm
 from llm_core.config import GPTConfig, require_config
+from llm_core.costs import flops_per_token
 from llm_core.embeddings import TokenEmbedding
 from llm_core.positions import LearnedPositions, require_positions, sinusoidal_encoding
 from llm_core.validate import require_ids, require_module, require_targets
@@ -222,38 +223,11 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def flops_per_token(config: GPTConfig) -> int:
-    """Return the floating-point operations of a forward pass for one token of a full context.
-
-    Multiplying a vector by an (n, m) matrix takes n·m multiplications and as many additions, 2·n·m
-    operations. With T = context_length, C = d_model, K = n_kv_heads·head_dim, F = d_ff, a layer has
-
-        2·(2·C·C + 2·C·K)   query and out, key and value
-        2·2·T·C             scores q·kᵀ and mixing the values (all T keys, as kernels count it)
-        2·2·C·F             up and down; 2·3·C·F with the gate of SwiGLU
-
-    and the logits take 2·C·V. Norms, activations and softmax are left out: they are small beside
-    it. Training takes about three times as much, because the backward pass multiplies twice.
-    Kaplan et al. 2020, https://arxiv.org/abs/2001.08361, section 2.1.
-
-    Raises:
-        TypeError: `config` is no GPTConfig.
-    """
-    require_config(config)
-    T, C, kv_width = config.context_length, config.d_model, config.n_kv_heads * config.head_dim
-    projections = 2 * (2 * C * C + 2 * C * kv_width)
-    attention = 2 * 2 * T * C
-    matrices = 3 if config.activation == "swiglu" else 2
-    feed_forward = 2 * matrices * C * config.d_ff
-    logits = 2 * C * config.vocab_size
-    return config.n_layers * (projections + attention + feed_forward) + logits
-
-
-def _gpt2(d_model: int, n_layers: int, n_heads: int) -> GPTConfig:
-    """Return GPT-2's layout (Radford et al. 2019, table 2) at one of its sizes."""
+def _gpt2(d_model: int, n_layers: int, n_heads: int, context_length: int = 1024) -> GPTConfig:
+    """Return GPT-2's layout (Radford et al. 2019, table 2) at one of its sizes, or GPT-3's."""
     return GPTConfig(
         vocab_size=50_257,
-        context_length=1024,
+        context_length=context_length,
         d_model=d_model,
         n_layers=n_layers,
         n_heads=n_heads,
@@ -262,6 +236,14 @@ def _gpt2(d_model: int, n_layers: int, n_heads: int) -> GPTConfig:
 
 
 PRESETS: dict[str, GPTConfig] = {
+    "storyteller": GPTConfig(
+        vocab_size=168,
+        context_length=100,
+        d_model=128,
+        n_layers=3,
+        n_heads=4,
+        positions="rotary",
+    ),
     "tiny": GPTConfig(vocab_size=96, context_length=128, d_model=96, n_layers=3, n_heads=4),
     "gpt2": _gpt2(768, 12, 12),
     "gpt2-medium": _gpt2(1024, 24, 16),
@@ -281,6 +263,10 @@ PRESETS: dict[str, GPTConfig] = {
         bias=False,
         tie_weights=False,
     ),
+    "gpt3": _gpt2(12_288, 96, 96, context_length=2048),
 }
-"""Known shapes: one that trains on a laptop in minutes, GPT-2's four, and a Llama of 1.1 billion
-parameters (TinyLlama, Zhang et al. 2024, https://arxiv.org/abs/2401.02385, table 2)."""
+"""Known shapes: the model in `assets/`; one that trains on a laptop in minutes; GPT-2's four; a
+Llama of 1.1 billion parameters (TinyLlama, Zhang et al. 2024, https://arxiv.org/abs/2401.02385,
+table 2); and GPT-3 (Brown et al. 2020, https://arxiv.org/abs/2005.14165, table 2.1). Here all of
+GPT-3's layers look at the whole text; in the original every other one looks at a band of it.
+"""

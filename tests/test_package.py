@@ -14,6 +14,7 @@ ORDER = [
     "files",
     "validate",
     "config",
+    "costs",
     "corpus",
     "tokens",
     "data",

@@ -11,9 +11,10 @@ import torch
 
 from llm_core.cli.sample import add_checkpoint_option, chosen_checkpoint
 from llm_core.cli.settings import RUN_FILE, pick_device, read_run
+from llm_core.costs import flops_per_token
 from llm_core.files import read_json
 from llm_core.loss import perplexity
-from llm_core.model import count_parameters, flops_per_token
+from llm_core.model import count_parameters
 from llm_core.pretrained import load_pretrained, pretrained_folder
 from llm_core.training import TRAINING_FILE
 

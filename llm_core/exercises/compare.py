@@ -50,7 +50,8 @@ def differences(
 ) -> list[Difference]:
     """Return how `got` differs from `expected`, most basic first; empty when it does not.
 
-    NaN equals only NaN, an infinity only itself. Whether gradients are tracked plays no part.
+    NaN equals only NaN, an infinity only itself, a whole number only itself. Whether gradients are
+    tracked plays no part.
 
     Args:
         expected: tensor, number, bool, string, bytes, array, or a tuple, list or dict of them. A
@@ -224,9 +225,13 @@ def _compare_numbers(
     fits = isinstance(got, (int, float)) and isinstance(expected, bool) == isinstance(got, bool)
     if not fits or (isinstance(expected, int) and isinstance(got, float)):
         return [_wrong_type(expected, got, what)]
-    left = torch.tensor(expected, dtype=torch.float64)
-    right = torch.tensor(got, dtype=torch.float64)
-    if not bool(_wrong_entries(left, right, tolerance)):
+    if isinstance(expected, int):  # exact, however large
+        wrong = expected != got
+    else:
+        left = torch.tensor(expected, dtype=torch.float64)
+        right = torch.tensor(got, dtype=torch.float64)
+        wrong = bool(_wrong_entries(left, right, tolerance))
+    if not wrong:
         return []
     want, have = entry_pair(expected, got)
     return [
@@ -291,8 +296,8 @@ def _compare_tensors(
 def _wrong_entries(
     expected: torch.Tensor, got: torch.Tensor, tolerance: tuple[float, float]
 ) -> torch.Tensor:
-    """Return True where two tensors of one shape differ by more than the tolerance."""
-    if expected.dtype == torch.bool or expected.is_complex():
+    """Return True where two tensors differ by more than the tolerance; whole numbers at all."""
+    if not expected.is_floating_point():
         return expected != got
     atol, rtol = tolerance
     return ~torch.isclose(got.double(), expected.double(), rtol=rtol, atol=atol, equal_nan=True)

@@ -196,8 +196,9 @@ const kit = (() => {
     });
     const update = () => {
       const present = view.model.get(trait);
-      input.value = values ? values.indexOf(present) : present;
+      input.value = values ? nearest(values, present) : present;
       const words = `${show(present)}${unit ? ` ${unit}` : ""}`;
+      if (value.textContent === words) return;
       value.textContent = words;
       input.setAttribute("aria-valuetext", words);
     };
@@ -206,6 +207,13 @@ const kit = (() => {
     const name = element("label", { class: "llm-label", for: input.id }, label);
     const line = element("div", { class: "llm-line" }, name, value);
     return { root: element("div", { class: "llm-control" }, line, input), input, update };
+  }
+
+  /** Index of a value in a list; where it is not in the list, of the number nearest to it. */
+  function nearest(values, wanted) {
+    if (values.includes(wanted)) return values.indexOf(wanted);
+    const distance = (i) => Math.abs(values[i] - wanted);
+    return values.reduce((best, _, i) => (distance(i) < distance(best) ? i : best), 0);
   }
 
   /** A row of options of which one is chosen; arrow keys move. `options` are [value, text] pairs. */
@@ -609,18 +617,24 @@ const kit = (() => {
     return { root: picture.root, describe: picture.describe, draw };
   }
 
-  /** Level bars with a name on the left and a number on the right; a full bar stands for `most`. */
+  /**
+   * Level bars with a name on the left and a number on the right; a full bar stands for `most`.
+   * `texts` stand in place of the numbers.
+   */
   function bars() {
     const picture = canvas();
-    function draw(colours, { labels, values, selected = -1, digits = 2, most = 1 }) {
+    function draw(colours, { labels, values, selected = -1, digits = 2, most = 1, texts = null }) {
       const context = picture.context;
       const room = Math.min(520, roomFor(picture.root));
       const height = 24;
       const font = `13px ${colours.mono}`;
       context.font = `bold ${font}`;
-      const names = labels.map((text) => fitted(context, text, room / 3));
+      const names = labels.map((text) => fitted(context, text, 0.36 * room));
       const left = Math.ceil(Math.max(30, ...names.map((text) => context.measureText(text).width))) + 10;
-      const length = room - left - 48;
+      const numbers = texts || values.map((value) => format(value, digits));
+      context.font = `12px ${colours.font}`;
+      const right = texts ? Math.ceil(Math.max(...numbers.map((text) => context.measureText(text).width))) + 12 : 48;
+      const length = room - left - right;
       picture.paint(room, labels.length * height + 2, () => {
         context.textBaseline = "middle";
         names.forEach((text, i) => {
@@ -636,7 +650,7 @@ const kit = (() => {
           context.font = `12px ${colours.font}`;
           context.textAlign = "left";
           context.fillStyle = colours.ink;
-          context.fillText(format(values[i], digits), left + length + 7, y + height / 2 + 1);
+          context.fillText(numbers[i], left + length + 7, y + height / 2 + 1);
         });
       });
     }
