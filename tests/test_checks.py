@@ -289,6 +289,8 @@ def penalty_by_a_sum(logits, ids, penalty):
 def draw_by_rounded_sums(probabilities, u):
     ends = probabilities.cumsum(0).round(decimals=2)
     return int((ends <= u).sum().clamp(max=len(probabilities) - 1))
+
+
 def layer_norm_with_cut_statistics(x, gain, bias, eps=1e-5):
     centred = x - x.mean(-1, keepdim=True).detach()
     return centred / (centred.detach().square().mean(-1, keepdim=True) + eps).sqrt() * gain + bias
