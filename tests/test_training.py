@@ -250,7 +250,12 @@ def test_resumed_run_equals_one_that_never_stopped(tmp_path, stop_at):
         assert torch.equal(weight, second.best.weights[name])
 
 
-def test_resume_with_a_small_gpt_is_exact(tmp_path):
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"muon_lr": 0.02, "decay_steps": 8}, {"muon_lr": 0.02, "precision": "bfloat16"}],
+    ids=["adamw", "muon, level then down", "muon, bfloat16"],
+)
+def test_resume_with_a_small_gpt_is_exact(tmp_path, settings):
     from llm_core.config import GPTConfig
     from llm_core.data import get_batch
     from llm_core.model import GPT
@@ -264,7 +269,7 @@ def test_resume_with_a_small_gpt_is_exact(tmp_path):
         return Trainer(
             GPT(config),
             lambda: get_batch(ids, 4, 8, generator=generator),
-            TrainConfig(n_steps=20, checkpoint_interval=10),
+            TrainConfig(n_steps=20, checkpoint_interval=10, **settings),
             generators={"data": generator},
             folder=folder,
             progress=False,
@@ -394,6 +399,10 @@ def damage(path, how):
         path.write_bytes(b"")
     elif how == "truncated":
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif how == "one bit":
+        data = bytearray(path.read_bytes())
+        data[-3] ^= 1
+        path.write_bytes(data)
     else:
         path.write_bytes(b"\xff\xfenot what you think" * 20)
 
@@ -408,6 +417,33 @@ def test_damaged_checkpoint_is_named_and_changes_nothing(tmp_path, name, how):
     with pytest.raises(error, match=name.replace(".", r"\.")):
         load_checkpoint(tmp_path, model)
     assert same_weights(model, Toy(seed=3))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "training.safetensors"])
+def test_one_changed_bit_is_noticed(tmp_path, name):
+    path = save_checkpoint(tmp_path, Toy(), step=1)
+    damage(path / name, "one bit")
+    with pytest.raises(ValueError, match=rf"{name} was changed or damaged".replace(".", r"\.")):
+        load_checkpoint(tmp_path, Toy())
+
+
+@pytest.mark.parametrize("how", ["missing", "truncated", "garbage"])
+@pytest.mark.parametrize("name", ["model.safetensors", "training.safetensors", "training.json"])
+def test_after_damage_the_checkpoint_before_is_offered(tmp_path, name, how):
+    torch.manual_seed(5)  # dropout draws from torch's own generator
+    make_trainer(tmp_path, n_steps=20).run()
+    damage(checkpoint_path(tmp_path) / name, how)
+    resumed = make_trainer(tmp_path, n_steps=20)
+    with pytest.raises((ValueError, FileNotFoundError), match="resume from") as caught:
+        resumed.resume()
+    offered = str(caught.value).rsplit("resume from ", 1)[1]
+    resumed.resume(offered)
+    assert resumed.step == 10
+    resumed.run()
+    torch.manual_seed(5)
+    whole = make_trainer(n_steps=20)
+    whole.run()
+    assert same_weights(whole.model, resumed.model)
 
 
 @pytest.mark.parametrize("how", ["empty", "truncated", "garbage"])
@@ -575,6 +611,10 @@ def toy_run(**changes):
         (lambda p: TrainConfig(max_lr=None), TypeError, "max_lr"),
         (lambda p: TrainConfig(max_lr=1e-3, min_lr=1e-2), ValueError, "min_lr"),
         (lambda p: TrainConfig(n_steps=10, warmup_steps=11), ValueError, "warmup_steps"),
+        (lambda p: TrainConfig(n_steps=10, decay_steps=11), ValueError, "decay_steps"),
+        (lambda p: TrainConfig(decay_steps=-1), ValueError, "decay_steps"),
+        (lambda p: TrainConfig(muon_lr=0.0), ValueError, "muon_lr"),
+        (lambda p: TrainConfig(precision="float16"), ValueError, "precision"),
         (lambda p: TrainConfig(weight_decay=-1.0), ValueError, "weight_decay"),
         (lambda p: TrainConfig(max_norm=0.0), ValueError, "max_norm"),
         (lambda p: TrainConfig(accumulation_steps=0), ValueError, "accumulation_steps"),

@@ -16,7 +16,16 @@ from torch import nn
 from tqdm import tqdm
 
 from llm_core.files import as_path
-from llm_core.optim import LARGEST_LR, AdamW, clip_grad_norm, parameter_groups, warmup_cosine
+from llm_core.optim import (
+    LARGEST_LR,
+    AdamW,
+    Muon,
+    clip_grad_norm,
+    muon_groups,
+    parameter_groups,
+    warmup_cosine,
+    warmup_stable_decay,
+)
 from llm_core.training.checkpoints import load_checkpoint, save_checkpoint
 from llm_core.training.evaluation import (
     Batch,
@@ -31,11 +40,15 @@ from llm_core.training.interrupt import TrainingInterrupted, ctrl_c_as_flag, ctr
 from llm_core.training.stopping import EarlyStopping
 from llm_core.training.weights import set_weights
 from llm_core.validate import (
+    require_choice,
     require_module,
     require_positive_int,
     require_range,
     unwrap_numpy_numbers,
 )
+
+PRECISIONS = ("float32", "bfloat16")
+"""What the model can compute in while it trains; weights and updates stay in float32."""
 
 EVENTS = ("start", "step", "evaluate", "checkpoint", "end")
 """What `Trainer.on` can wait for."""
@@ -50,11 +63,18 @@ class TrainConfig:
         max_lr: the highest learning rate, reached after the warm-up.
         min_lr: the lowest, reached at the end; None means a tenth of `max_lr`.
         warmup_steps: steps in which the rate climbs; None means a twentieth of `n_steps`.
+        decay_steps: None takes half a cosine down, see `optim.warmup_cosine`; a number keeps the
+            rate level and then goes down straight in that many steps at the end, see
+            `optim.warmup_stable_decay`.
+        muon_lr: the highest learning rate of `optim.Muon` for the matrices of the blocks, about
+            0.02; None trains everything with AdamW.
         weight_decay: decay of the matrices, see `optim.parameter_groups`.
         betas: see `optim.AdamW`. 0.95 rather than 0.999 forgets an outlier sooner.
         max_norm: the longest gradient, see `optim.clip_grad_norm`.
         accumulation_steps: batches whose gradients are joined into one update; they count by
             their number of targets, so that uneven batches give the same as one large one.
+        precision: "float32", or "bfloat16" for the matrix products of the forward and backward
+            pass, which a GPU does several times faster; weights and updates stay in float32.
         eval_interval: steps between two looks at the validation set.
         checkpoint_interval: steps between two checkpoints.
         patience: stop after this many evaluations in a row without a better validation loss;
@@ -68,10 +88,13 @@ class TrainConfig:
     max_lr: float = 1e-3
     min_lr: float | None = None
     warmup_steps: int | None = None
+    decay_steps: int | None = None
+    muon_lr: float | None = None
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.95)
     max_norm: float = 1.0
     accumulation_steps: int = 1
+    precision: str = "float32"
     eval_interval: int = 100
     checkpoint_interval: int = 100
     patience: int | None = None
@@ -86,11 +109,21 @@ class TrainConfig:
             object.__setattr__(self, "min_lr", self.max_lr / 10)
         if self.warmup_steps is None:
             object.__setattr__(self, "warmup_steps", self.n_steps // 20)
-        warmup_cosine(0, self.warmup_steps, self.n_steps, self.max_lr, self.min_lr)  # validates
+        self.lr_at(0)  # validates the schedule
+        if self.muon_lr is not None:
+            require_range("muon_lr", self.muon_lr, 0.0, LARGEST_LR, open_low=True)
+        require_choice("precision", self.precision, PRECISIONS)
         require_range("weight_decay", self.weight_decay, 0.0, 1e3)
         require_range("max_norm", self.max_norm, 0.0, math.inf, open_low=True)
         if self.patience is not None:
             require_positive_int("patience", self.patience)
+
+    def lr_at(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        plan = (step, self.warmup_steps, self.n_steps)
+        if self.decay_steps is None:
+            return warmup_cosine(*plan, self.max_lr, self.min_lr)
+        return warmup_stable_decay(*plan, self.decay_steps, self.max_lr, self.min_lr)
 
 
 class Trainer:
@@ -119,7 +152,8 @@ class Trainer:
         config: how to train.
         validation: the same batches for each evaluation; none means no validation.
         loss: called as `loss(model, batch)`; returns the mean over the batch's targets.
-        optimizer: by default `AdamW` on `parameter_groups`.
+        optimizer: by default `AdamW` on `parameter_groups`, or with `config.muon_lr` `Muon` on
+            `muon_groups`. A group's rate is the schedule's, times its "lr_scale" if it has one.
         generators: the random generators that `next_batch` draws from, by name. A checkpoint
             holds their states, so that a resumed run sees the same batches.
         folder: where checkpoints go; None keeps none.
@@ -235,7 +269,8 @@ class Trainer:
             ValueError: the trainer has no validation batches.
             FloatingPointError: the loss is NaN or infinite.
         """
-        self.val_loss = evaluate(self.model, self.validation, self.loss_function)
+        with self._precision():
+            self.val_loss = evaluate(self.model, self.validation, self.loss_function)
         self._require_finite("validation loss", self.val_loss)
         self.best.update(self.val_loss, self.step, self.model)
         self.history.append(
@@ -296,22 +331,24 @@ class Trainer:
             set_weights(self.model, self.best.weights)
 
     def _default_optimizer(self) -> AdamW:
-        groups = parameter_groups(self.model, self.config.weight_decay)
-        return AdamW(groups, lr=self.config.max_lr, betas=self.config.betas)
+        config = self.config
+        settings = {"lr": config.max_lr, "betas": config.betas}
+        if config.muon_lr is None:
+            return AdamW(parameter_groups(self.model, config.weight_decay), **settings)
+        lr_scale = config.muon_lr / config.max_lr
+        return Muon(muon_groups(self.model, config.weight_decay, lr_scale), **settings)
 
     def _set_lr(self) -> float:
-        """Give every parameter group the rate of this step, and return it."""
-        config = self.config
-        lr = warmup_cosine(
-            self.step, config.warmup_steps, config.n_steps, config.max_lr, config.min_lr
-        )
+        """Give every parameter group the rate of this step, and return the schedule's."""
+        lr = self.config.lr_at(self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("lr_scale", 1.0)
         return lr
 
     def _backward(self, batch: Batch, n_targets: int) -> float:
         """Add one batch's share of the gradient, and return its share of the mean loss."""
-        loss = self.loss_function(self.model, batch)
+        with self._precision():
+            loss = self.loss_function(self.model, batch)
         require_one_loss(loss)
         if not loss.requires_grad:
             raise ValueError(
@@ -321,6 +358,12 @@ class Trainer:
         loss = loss * (count_targets(batch) / n_targets)
         loss.backward()
         return loss.item()
+
+    def _precision(self) -> torch.autocast:
+        """Return a block in which matrix products are in the config's precision."""
+        device = next(self.model.parameters()).device.type
+        lower = self.config.precision == "bfloat16"
+        return torch.autocast(device, torch.bfloat16, enabled=lower)
 
     def _due(self, interval: int) -> bool:
         return self.step % interval == 0 or self.step == self.config.n_steps
