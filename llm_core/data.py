@@ -1,8 +1,8 @@
 """From token ids to batches: inputs, and targets that are the inputs shifted by one.
 
 `get_batch` draws random windows for training, `sequential_batches` walks through a text once for
-validation, `pad_batch` puts whole sequences of different lengths side by side, and `TokenFile`
-keeps ids on the disk when they do not fit in memory.
+validation, `pad_batch` puts whole sequences of different lengths side by side, `pack_sequences`
+lays them end to end, and `TokenFile` keeps ids on the disk when they do not fit in memory.
 """
 
 import zlib
@@ -164,17 +164,21 @@ def sequential_batches(
     batch_size: int,
     context_length: int,
     device: str | torch.device = "cpu",
+    stride: int | None = None,
 ) -> Iterator[Batch]:
-    """Walk through `ids` once, in order, in windows that do not overlap: a full validation pass.
+    """Walk through `ids` once, in order: a full validation pass, or an epoch of training.
 
-    Each id but the first is a target at most once. The last batch may have fewer windows, and
-    the last ids, too few for a window of T + 1, are left out.
+    By default the windows do not overlap, and each id but the first is a target at most once. The
+    last batch may have fewer windows, and the last ids, too few for a window of T + 1, are left
+    out.
 
     Args:
         ids: a text as one long row of ids.
         batch_size: B, the most windows in a batch.
         context_length: T, tokens in a window.
         device: where the batches go.
+        stride: from the start of one window to that of the next; None means T. With less than T
+            the windows overlap, with more some ids are never a target.
 
     Returns:
         An iterator of (x, y), each (B, T) of int64.
@@ -184,8 +188,10 @@ def sequential_batches(
     """
     _require_windows(ids, batch_size, context_length)
     require_device(device)
+    if stride is not None:
+        require_positive_int("stride", stride)
     last_start = len(ids) - 1 - context_length
-    starts = torch.arange(0, last_start + 1, context_length)
+    starts = torch.arange(0, last_start + 1, stride or context_length)
     return (windows_at(ids, part, context_length, device) for part in starts.split(batch_size))
 
 
@@ -213,17 +219,56 @@ def pad_batch(
         ValueError: no sequences, or one with fewer than two ids.
         IndexError: a negative id.
     """
-    require_whole_number("pad_id", pad_id)
-    if pad_id < 0:
-        raise ValueError(f"pad_id must be an id of the vocabulary, at least 0, not {pad_id}")
+    _require_id("pad_id", pad_id)
     require_device(device)
-    rows = _sequence_tensors(sequences)
+    rows = _sequence_tensors(sequences, 2)
     T = max(len(row) for row in rows) - 1
     x = torch.full((len(rows), T), int(pad_id))
     y = torch.full((len(rows), T), IGNORE_INDEX)
     for b, row in enumerate(rows):
         x[b, : len(row) - 1] = row[:-1]
         y[b, : len(row) - 1] = row[1:]
+    return x.to(device), y.to(device)
+
+
+def pack_sequences(
+    sequences: Sequence[Sequence[int] | torch.Tensor],
+    context_length: int,
+    separator_id: int,
+    device: str | torch.device = "cpu",
+) -> Batch:
+    """Lay sequences end to end, a separator after each, and cut the row into inputs of T tokens.
+
+    No place is lost to padding but at the very end, where `x` is filled up with the separator and
+    `y` with `IGNORE_INDEX` (-100). Each token but the first is a target exactly once, separators
+    included. A row may hold the end of one sequence and the beginning of the next.
+
+    Args:
+        sequences: sequences of at least one id: lists, or 1-D integer tensors.
+        context_length: T, tokens in a row.
+        separator_id: the id that ends each sequence, such as that of `<|endoftext|>`.
+        device: where the rows go.
+
+    Returns:
+        x and y, each (N, T) of int64, with N as small as the tokens allow.
+
+    Raises:
+        TypeError: sequences that are not lists of whole numbers, or another argument that is none.
+        ValueError: no sequences, an empty one, or a context_length below 1.
+        IndexError: a negative id.
+    """
+    require_positive_int("context_length", context_length)
+    _require_id("separator_id", separator_id)
+    require_device(device)
+    separator = torch.tensor([int(separator_id)])
+    parts = [part for row in _sequence_tensors(sequences, 1) for part in (row, separator)]
+    row = torch.cat(parts)
+    n_targets = len(row) - 1
+    shape = (-(-n_targets // context_length), context_length)
+    x = torch.full(shape, int(separator_id))
+    y = torch.full(shape, IGNORE_INDEX)
+    x.view(-1)[:n_targets] = row[:-1]
+    y.view(-1)[:n_targets] = row[1:]
     return x.to(device), y.to(device)
 
 
@@ -283,8 +328,18 @@ def _require_int_row(ids: torch.Tensor | np.ndarray) -> None:
         raise TypeError(f"ids must hold integer token ids, not {ids.dtype}; use .long()")
 
 
-def _sequence_tensors(sequences: Any) -> list[torch.Tensor]:
-    """Return each sequence as an int64 tensor, or raise naming the first that is no sequence."""
+def _require_id(name: str, id: Any) -> None:
+    """Raise unless `id` is a whole number of at least 0."""
+    require_whole_number(name, id)
+    if id < 0:
+        raise ValueError(f"{name} must be an id of the vocabulary, at least 0, not {id}")
+
+
+def _sequence_tensors(sequences: Any, least: int) -> list[torch.Tensor]:
+    """Return each sequence as an int64 tensor, or raise naming the first that is no sequence.
+
+    Each must have `least` ids: two where a sequence needs an input and a target of its own.
+    """
     if isinstance(sequences, str) or not isinstance(sequences, Sequence):
         raise TypeError(f"sequences must be a list of id lists, not {type(sequences).__name__}")
     if not sequences:
@@ -295,9 +350,10 @@ def _sequence_tensors(sequences: Any) -> list[torch.Tensor]:
             row = torch.as_tensor(sequence)
         except (TypeError, ValueError, RuntimeError) as error:
             raise TypeError(f"sequences[{b}] must be a list of token ids: {error}") from error
-        if row.dim() != 1 or len(row) < 2:
+        if row.dim() != 1 or len(row) < least:
+            wanted = "one id" if least == 1 else "two ids, an input and its target"
             raise ValueError(
-                f"sequences[{b}] must be a row of at least two ids, an input and its target, "
+                f"sequences[{b}] must be a row of at least {wanted}, "
                 f"but its shape is {tuple(row.shape)}"
             )
         require_ids(f"sequences[{b}]", row)

@@ -337,21 +337,60 @@ def test_no_result_whatever_breaks_the_check(exercise):
 def test_a_nudged_answer_fails_and_the_entry_is_named(exercise):
     """Wrong by one number in one entry: whatever is found, it gives a number or a position."""
 
-    def nudged(*args, **kwargs):
-        value = copy.deepcopy(exercise.reference(*args, **kwargs))
-        tensor = value[0] if isinstance(value, tuple) else value
-        if tensor.dtype == torch.bool:
-            tensor.view(-1)[-1] ^= True
-        else:
-            tensor = tensor.contiguous()
-            tensor.view(-1)[-1] += 0.01
-        return (tensor, *value[1:]) if isinstance(value, tuple) else tensor
+    def answer(*args, **kwargs):
+        return nudged(copy.deepcopy(exercise.reference(*args, **kwargs)))
 
-    verdict = judge(exercise, nudged)
+    verdict = judge(exercise, answer)
     assert verdict.status in (Status.BROKEN_PROPERTY, Status.DIFFERENT_VALUE, Status.KNOWN_MISTAKE)
     if verdict.status is Status.DIFFERENT_VALUE:
         assert "where" in verdict.sentence
         assert {"Case", "Inputs"} <= {label for label, _ in verdict.details}
+
+
+def nudged(value: Any) -> Any:
+    """Return a result with its last entry, or that of its first part, a little off."""
+    if isinstance(value, tuple):
+        return (nudged(value[0]), *value[1:])
+    if isinstance(value, list):
+        return [*value[:-1], nudged(value[-1])] if value else [0]
+    if isinstance(value, dict):
+        last = next(reversed(value), None)
+        return {**value, last: nudged(value.get(last, 0))}
+    if isinstance(value, str):
+        return value[:-1] + ("y" if value.endswith("x") else "x")
+    if isinstance(value, bytes):
+        return value[:-1] + (b"y" if value.endswith(b"x") else b"x")
+    if not isinstance(value, torch.Tensor):
+        return not value if isinstance(value, bool) else value + 1
+    value = value.contiguous()
+    if value.dtype == torch.bool:
+        value.view(-1)[-1] ^= True
+    elif value.numel():
+        value.view(-1)[-1] += 0.01 if value.is_floating_point() else 1
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        (torch.ones(2), 5),
+        torch.tensor([True]),
+        torch.tensor([3, 4]),
+        [b"ab", b"cx"],
+        [],
+        {},
+        {"a": 1, "b": 2},
+        "",
+        "abx",
+        b"ab",
+        [(b"a", b"b")],
+        True,
+        7,
+        1.5,
+    ],
+)
+def test_a_nudge_always_changes_something(value):
+    assert differences(value, nudged(copy.deepcopy(value)), atol=1e-5)
 
 
 # --- Mutants: small changes to right code, none of which may slip through. ---
@@ -539,9 +578,33 @@ def far_apart(right: Outcome, got: Outcome, atol: float) -> bool:
 
 
 def redrawn(value: Any, generator: torch.Generator) -> Any:
-    """Return another input of the same shape, dtype and kind; what is infinite stays."""
-    if not isinstance(value, torch.Tensor) or value.numel() == 0:
-        return value
+    """Return another input of the same size and kind; what is infinite stays.
+
+    Texts and lists of whole numbers are shuffled, the numbers in a dict drawn anew and its keys
+    shuffled within. Other lists, such as merges, are left alone: their order has a meaning.
+    """
+    if isinstance(value, (str, bytes)):
+        return shuffled(value, generator)
+    if isinstance(value, list) and all(type(entry) is int for entry in value):
+        return shuffled(value, generator)
+    if isinstance(value, dict) and all(type(number) is int for number in value.values()):
+        keys = {shuffled(key, generator) for key in value}
+        return {key: int(torch.randint(1, 9, (), generator=generator)) for key in sorted(keys)}
+    if isinstance(value, torch.Tensor) and value.numel():
+        return redrawn_tensor(value, generator)
+    return value
+
+
+def shuffled(value: Any, generator: torch.Generator) -> Any:
+    """Return a string, bytes, list or tuple with its parts in another order."""
+    order = torch.randperm(len(value), generator=generator).tolist()
+    if isinstance(value, str):
+        return "".join(value[i] for i in order)
+    return type(value)([value[i] for i in order])
+
+
+def redrawn_tensor(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Return other entries in a tensor of the same shape and dtype."""
     if value.dtype == torch.bool:
         return value | (torch.rand(value.shape, generator=generator) < 0.2)
     if not value.is_floating_point():

@@ -29,6 +29,7 @@ from llm_core.corpus import (
     stories,
     story_log_prob,
     story_vocabulary,
+    strip_markup,
 )
 from llm_core.corpus.forms import FORM_PATTERNS, FORMS, SLOT_WORDS, split_sentences
 from llm_core.corpus.grammar import _draw
@@ -635,6 +636,42 @@ def test_cleaning_twice_changes_nothing_more(text):
     assert "\r" not in once
     assert "\n\n\n\n" not in once
     assert not re.search(r"[ \t]\n|[ \t]$", once)
+
+
+@pytest.mark.parametrize(
+    ("marked_up", "plain"),
+    [
+        ("<p>One <b>word</b>.</p>", "One word."),
+        ('<P class="a b" id=c><BR/>x</p >', "x"),
+        ("a &amp; b &lt;c&gt; &#233; &nbsp;", "a & b <c> é \u00a0"),
+        ("&amp;lt;", "&lt;"),
+        ("if a < b and b > c: pass", "if a < b and b > c: pass"),
+        ("while i<p and p>q: i<<= 2", "while i<p and p>q: i<<= 2"),
+        ("List<T> and <unknown>", "List<T> and <unknown>"),
+        ("<|endoftext|>", "<|endoftext|>"),
+        ("x &unknown; AT&T", "x &unknown; AT&T"),
+        ("", ""),
+    ],
+)
+def test_strip_markup(marked_up, plain):
+    assert strip_markup(marked_up) == plain
+
+
+@given(st.text())
+def test_stripping_leaves_text_without_markup_alone(text):
+    plain = text.replace("<", "(").replace("&", "+")
+    assert strip_markup(plain) == plain
+
+
+@pytest.mark.parametrize("piece", ["<p ", "<p a=", " a=b", "<p a", "<"])
+def test_stripping_takes_no_longer_for_broken_markup(piece):
+    """A pattern that tries every way to read these would take minutes."""
+    assert strip_markup("<p" + piece * 20_000) == "<p" + piece * 20_000
+
+
+def test_only_a_string_can_be_stripped_of_markup():
+    with pytest.raises(TypeError, match="text must be a string, not NoneType"):
+        strip_markup(None)
 
 
 def test_cleaning_leaves_stories_alone():

@@ -9,7 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_core.data import IGNORE_INDEX, TokenFile, get_batch, pad_batch, sequential_batches
+from llm_core.data import (
+    IGNORE_INDEX,
+    TokenFile,
+    get_batch,
+    pack_sequences,
+    pad_batch,
+    sequential_batches,
+)
 
 IDS = torch.arange(100)
 
@@ -105,6 +112,18 @@ def test_a_full_pass_reads_files_and_arrays_alike(token_file):
             assert torch.equal(y, y0)
 
 
+@settings(deadline=None)
+@given(n=st.integers(2, 40), T=st.integers(1, 9), stride=st.integers(1, 12))
+def test_a_stride_moves_the_windows_on(n, T, stride):
+    if n < T + 1:
+        return
+    batches = list(sequential_batches(torch.arange(n), 3, T, stride=stride))
+    x, y = (torch.cat(part) for part in zip(*batches, strict=True))
+    assert x[:, 0].tolist() == list(range(0, n - T, stride))
+    assert torch.equal(x, x[:, :1] + torch.arange(T))
+    assert torch.equal(y, x + 1)
+
+
 # --- pad_batch --------------------------------------------------------------------------------
 
 
@@ -136,6 +155,42 @@ def test_the_loss_of_a_padded_batch_is_that_of_its_sequences():
         for s in sequences
     ]
     assert torch.allclose(together, sum(losses) / 7)
+
+
+# --- pack_sequences ---------------------------------------------------------------------------
+
+
+def test_packing_by_hand():
+    x, y = pack_sequences([[1, 2, 3], torch.tensor([4]), [5, 6]], 4, separator_id=0)
+    assert x.tolist() == [[1, 2, 3, 0], [4, 0, 5, 6]]
+    assert y.tolist() == [[2, 3, 0, 4], [0, 5, 6, 0]]
+    x, y = pack_sequences([[1, 2, 3], [4]], 4, separator_id=9)
+    assert x.tolist() == [[1, 2, 3, 9], [4, 9, 9, 9]]
+    assert y.tolist() == [[2, 3, 9, 4], [9, IGNORE_INDEX, IGNORE_INDEX, IGNORE_INDEX]]
+    assert x.dtype == y.dtype == torch.int64
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=8), min_size=1, max_size=6),
+    st.integers(1, 7),
+)
+def test_packing_keeps_every_token_once_and_in_order(sequences, T):
+    x, y = pack_sequences(sequences, T, separator_id=7)
+    row = [id for sequence in sequences for id in (*sequence, 7)]
+    real = y != IGNORE_INDEX
+    assert x[real].tolist() == row[:-1]
+    assert y[real].tolist() == row[1:]
+    assert x.shape[1] == T
+    assert (~real).sum() < T, "only the last row may be filled up"
+    assert (x[~real] == 7).all()
+
+
+def test_packing_wastes_less_than_padding():
+    sequences = [[1] * n for n in (3, 40, 5, 8, 17, 2, 31, 6)]
+    padded, _ = pad_batch(sequences, 0)
+    packed, _ = pack_sequences(sequences, 16, separator_id=0)
+    assert packed.numel() < padded.numel() / 2
 
 
 # --- TokenFile --------------------------------------------------------------------------------
@@ -261,6 +316,41 @@ BAD_CALLS = {
     "sequential: list": (lambda d: sequential_batches([1, 2], 1, 1), TypeError, "ids must be"),
     "sequential: size": (lambda d: sequential_batches(IDS, -1, 8), ValueError, "batch_size"),
     "sequential: device": (lambda d: sequential_batches(IDS, 1, 8, 1.5), ValueError, "device"),
+    "sequential: stride 0": (
+        lambda d: sequential_batches(IDS, 1, 8, stride=0),
+        ValueError,
+        "stride must be at least 1",
+    ),
+    "sequential: stride text": (
+        lambda d: sequential_batches(IDS, 1, 8, stride="4"),
+        TypeError,
+        "stride must be a whole",
+    ),
+    "pack: nothing": (lambda d: pack_sequences([], 4, 0), ValueError, "sequences is empty"),
+    "pack: an empty one": (
+        lambda d: pack_sequences([[1], []], 4, 0),
+        ValueError,
+        r"sequences\[1\].*at least one id",
+    ),
+    "pack: text": (lambda d: pack_sequences("ab", 4, 0), TypeError, "sequences must be a list"),
+    "pack: floats": (
+        lambda d: pack_sequences([[0.5]], 4, 0),
+        TypeError,
+        r"sequences\[0\].*integer",
+    ),
+    "pack: negative": (lambda d: pack_sequences([[-1]], 4, 0), IndexError, r"sequences\[0\].*-1"),
+    "pack: T 0": (lambda d: pack_sequences([[1]], 0, 0), ValueError, "context_length must be"),
+    "pack: separator": (
+        lambda d: pack_sequences([[1]], 4, "<|end|>"),
+        TypeError,
+        "separator_id must be a whole",
+    ),
+    "pack: separator -1": (
+        lambda d: pack_sequences([[1]], 4, -1),
+        ValueError,
+        "separator_id must be an id",
+    ),
+    "pack: device": (lambda d: pack_sequences([[1]], 4, 0, 1.5), ValueError, "device must be"),
     "pad: nothing": (lambda d: pad_batch([], 0), ValueError, "sequences is empty"),
     "pad: text": (lambda d: pad_batch("ab", 0), TypeError, "sequences must be a list"),
     "pad: one token": (

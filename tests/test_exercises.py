@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,6 +67,20 @@ def added(x, by):
 
 def by_sorted(x, by):
     return x * by.sort().values[:, None]
+
+
+def counted_in_place(words, counts):
+    for word in words:
+        counts[word] = counts.get(word, 0) + 1
+    return counts
+
+
+def emptied(words, counts):
+    counts = dict(counts)
+    while words:
+        word = words.pop()
+        counts[word] = counts.get(word, 0) + 1
+    return counts
 
 
 def no_negative_sum(answer):
@@ -383,6 +398,25 @@ def test_tuples_lists_and_plain_values():
         assert words in text, text
 
 
+@pytest.mark.parametrize(
+    ("wrong", "advice"),
+    [
+        (counted_in_place, "`counts = dict(counts)`"),
+        (emptied, "`words = list(words)`"),
+    ],
+)
+def test_a_changed_list_or_dict_is_named_with_a_way_out(wrong, advice):
+    counting = replace(
+        PAIR,
+        id="toy.count",
+        reference=lambda words, counts: counted_in_place(words, dict(counts)),
+        cases=(Case("two words", (["a", "b"], {"a": 1})),),
+    )
+    verdict = judge(counting, wrong)
+    assert verdict.status is Status.CHANGED_INPUTS
+    assert advice in verdict.sentence
+
+
 def test_nbgrader_makes_a_failed_check_raise(monkeypatch, capsys):
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
     with pytest.raises(CheckFailed, match="scaled twice"):
@@ -512,6 +546,18 @@ TORCH_ERRORS = [
     (lambda: (lambda a: a)(b=1), "no argument called b"),
     (lambda: 1 / 0, "is 0 here"),
     (lambda: [a for a, b in [(1, 2, 3)]], "number of names"),
+    (lambda: {[1]: 2}, "make a tuple of it"),
+    (lambda: [d.pop(k) for d in [{1: 2, 3: 4}] for k in d], "that same dict"),
+    (lambda: b"a" + "b", "strings and bytes"),
+    (lambda: "".join([b"a"]), "strings and bytes"),
+    (lambda: [1] + 2, "a single entry"),
+    (lambda: list(b"a"[0]), "going through bytes"),
+    (lambda: list(1.5), "single float"),
+    (lambda: bytes([300]), "from 0 to 255"),
+    (lambda: max([]), "whether anything is left"),
+    (lambda: torch.stack([]), "whether anything is left"),
+    (lambda: {}.append(1), "A dict has no `.append`"),
+    (lambda: None + 1, "A None stands where a value"),
 ]
 
 
@@ -814,6 +860,75 @@ def test_inputs_are_copied_with_layout_generators_and_lists():
 )
 def test_differences(expected, got, same):
     assert (not differences(expected, got, atol=1e-5)) == same
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "status", "words"),
+    [
+        ([1, 2], (1, 2), None, ""),
+        ([(b"a", b"b")], [[b"a", b"b"]], None, ""),
+        ({1: "a", 2: "b"}, {2: "b", 1: "a"}, None, ""),
+        ([1, 2], [np.int64(1), np.int32(2)], None, ""),
+        ([5, 6, 7], [5, 9, 7], "different value", "Entry [1] of your result is 9 where 6 was"),
+        ([5, 6], [5, 6, 7], "different value", "holds 3 values, but 2 values were expected; as"),
+        (
+            [5, 6, 7],
+            [5, 9],
+            "different value",
+            "holds 2 values, but 3 values were expected; entry [1] of your result is 9 where",
+        ),
+        ([5, 6], [], "different value", "holds 0 values, but 2 values were expected; as far"),
+        ([], [5], "different value", "holds 1 value, but 0 values were expected"),
+        ([5, 6], [5, 6.0], "wrong type", "Entry [1] of your result is a float, but an int"),
+        (
+            [5],
+            torch.tensor([5]),
+            "wrong type",
+            "a tensor, but a list of 1 value was expected; `.to",
+        ),
+        ([5], [torch.tensor(5)], "wrong type", "`.item()` makes a number"),
+        ([5], {5}, "wrong type", "a set has no order"),
+        ([5], map(int, "5"), "wrong type", "`list(...)` makes a list of it"),
+        ([b"a"], b"a", "wrong type", "bytes, but a list of 1 value was expected; return the parts"),
+        (
+            [(1, 2), (3, 4)],
+            [(1, 2), (3, 5)],
+            "different value",
+            "Entry [1] of your result is (3, 5)",
+        ),
+        ("abc", b"abc", "wrong type", "`.decode"),
+        (b"abc", "abc", "wrong type", "is a string, but bytes were|`.encode"),
+        ("abc", ["a", "b", "c"], "wrong type", "`.join(...)`"),
+        ("a", "b", "different value", "Your result is 'b' where 'a' was expected."),
+        (b"a", b"b", "different value", "Your result is b'b' where b'a' was expected."),
+        (
+            "a long line\r\nand another",
+            "a long line\nand another",
+            "different value",
+            "from character 11 on, counted from 0: '\\nand another' came where '\\r\\nand another'",
+        ),
+        (
+            b"x" * 20 + b"y",
+            b"x" * 20,
+            "different value",
+            "from byte 20 on, counted from 0: its end",
+        ),
+        ({"a": 1}, {"b": 1}, "different value", "lacks the key 'a' and has the key 'b', which"),
+        ({"a": 1}, {}, "different value", "lacks the key 'a'."),
+        ({}, {(1, 2): 3}, "different value", "has the key (1, 2), which was not expected."),
+        ({(1, 2): 3}, {(1, 2): 4}, "different value", "Entry [(1, 2)] of your result is 4 where 3"),
+        ({1: 2}, [(1, 2)], "wrong type", "`dict(...)` makes a dict"),
+    ],
+)
+def test_texts_lists_and_dicts_are_compared_part_by_part(expected, got, status, words):
+    found = differences(expected, got, atol=1e-5)
+    if status is None:
+        assert found == []
+        return
+    assert found[0].status == status
+    text = f"{found[0].sentence} {found[0].details}"
+    assert any(word in text for word in words.split("|")), text
+    assert found[0].sentence.endswith(".")
 
 
 def test_nan_is_named():

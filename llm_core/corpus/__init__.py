@@ -6,7 +6,7 @@ draws a story or reads one back with its probability, `grammar` measures, `check
 """
 
 from llm_core.corpus.checker import StoriesReport, check_stories
-from llm_core.corpus.cleaning import clean_text, split_text
+from llm_core.corpus.cleaning import clean_text, split_text, strip_markup
 from llm_core.corpus.grammar import (
     StoriesFloor,
     entropy_floor,
@@ -31,4 +31,5 @@ __all__ = [
     "stories",
     "story_log_prob",
     "story_vocabulary",
+    "strip_markup",
 ]

@@ -1,7 +1,9 @@
 """Cleaning a text, and splitting it into a part to train on and a part to validate on."""
 
+import html
 import re
 import unicodedata
+from typing import Any
 
 from llm_core.corpus.words import STORY_END
 from llm_core.validate import require_text
@@ -19,6 +21,13 @@ PLAIN = str.maketrans(
 )
 KEPT = frozenset("\n\t\u200c\u200d")
 
+_TAGS = (
+    "a|abbr|b|blockquote|br|code|dd|div|dl|dt|em|font|h[1-6]|hr|i|img|li|ol|p|pre|q|small|span|"
+    "strong|sub|sup|table|tbody|td|th|thead|tr|tt|u|ul"
+)
+_ATTRIBUTE = r"""\s+[\w:-]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=]+)"""
+_TAG = re.compile(rf"</?(?:{_TAGS})(?:{_ATTRIBUTE})*\s*/?>", re.IGNORECASE)
+
 
 def clean_text(text: str) -> str:
     """Return `text` with what carries no meaning made uniform; cleaning twice changes nothing more.
@@ -34,13 +43,34 @@ def clean_text(text: str) -> str:
     Raises:
         TypeError: `text` is not a string.
     """
-    if not isinstance(text, str):
-        raise TypeError(f"text must be a string, not {type(text).__name__}")
+    _require_string(text)
     text = text.replace("\r\n", "\n").replace("\r", "\n").translate(PLAIN)
     text = "".join(filter(None, map(_plain_character, text)))
     text = unicodedata.normalize("NFC", text)
     text = re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)
     return re.sub(r"(\A|\n)\n{3,}", r"\1\n\n", text)
+
+
+def strip_markup(text: str) -> str:
+    """Return `text` without HTML tags, and with entities such as `&amp;` written out.
+
+    Only what has the name and the form of a real tag is taken for one, so that
+    `if a < b and b > c` stays as it is. For whole web pages, with scripts and menus, take a library
+    such as trafilatura.
+
+    Args:
+        text: any string.
+
+    Raises:
+        TypeError: `text` is not a string.
+    """
+    _require_string(text)
+    return html.unescape(_TAG.sub("", text))
+
+
+def _require_string(text: Any) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a string, not {type(text).__name__}")
 
 
 def _plain_character(character: str) -> str:

@@ -16,8 +16,8 @@ def usual_cause(error: BaseException) -> str:
 
 
 _DEFAULT = (
-    "Print the shapes of the tensors on this line just before it runs, and compare them with "
-    "the ones in the docstring."
+    "Print the values on this line just before it runs (of tensors, the shapes), and compare them "
+    "with what the docstring promises."
 )
 
 # The first pattern that is found in "ErrorType: message" wins, so the special ones come first.
@@ -136,7 +136,7 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     ),
     (
         r"NoneType",
-        "A None stands where a tensor was expected; a function above may lack its `return`, "
+        "A None stands where a value was expected; a function above may lack its `return`, "
         "or an optional argument (such as `mask=None`) was used without asking whether it is None.",
     ),
     (
@@ -171,6 +171,42 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     (
         r"got multiple values for argument '(\w+)'",
         "The argument {0} was given twice, by its place and by its name.",
+    ),
+    (
+        r"unhashable type: '(\w+)'",
+        "A key of a dict must not be able to change, and a {0} can; make a tuple of it: "
+        "`tuple(...)`.",
+    ),
+    (
+        r"dictionary changed size during iteration",
+        "A loop over a dict adds or removes keys of that same dict; build a new one.",
+    ),
+    (
+        r"bytes-like object is required|can't concat|can only concatenate|expected str instance|"
+        r"expected a bytes-like object|must be str, not bytes|startswith first arg",
+        "Two kinds of things are joined that do not go together, such as strings and bytes, or a "
+        "list and a single entry; print their types.",
+    ),
+    (
+        r"'int' object is not (iterable|subscriptable)",
+        "A single whole number stands where several things were expected; going through bytes "
+        "gives whole numbers, and `bytes([number])` makes bytes of one.",
+    ),
+    (
+        r"'(\w+)' object is not (iterable|subscriptable)",
+        "A single {0} stands where several things were expected; print it.",
+    ),
+    (
+        r"bytes must be in range",
+        "A byte is a number from 0 to 255; a code point or the id of a longer token is none.",
+    ),
+    (
+        r"(max|min)\(\).* empty|non-empty TensorList",
+        "There is nothing here to take from; ask first whether anything is left.",
+    ),
+    (
+        r"'(str|bytes|dict|int)' object has no attribute '(\w+)'",
+        "A {0} has no `.{1}`; print its type, and look up what such a thing can do.",
     ),
     (
         r"unsupported operand type|can't multiply sequence|must be tensor",

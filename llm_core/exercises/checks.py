@@ -262,15 +262,26 @@ def _changed_inputs(attempt: Attempt) -> Verdict | None:
     for case, outcome in zip(attempt.cases, attempt.outcomes, strict=True):
         if outcome.changed:
             key = outcome.changed[0]
-            names = list(named_arguments(attempt.exercise, case))
+            arguments = named_arguments(attempt.exercise, case)
+            names = list(arguments)
             name = names[key] if isinstance(key, int) and key < len(names) else key
             sentence = (
-                f"{attempt.name} changed its input {name}, which belongs to the caller: use "
-                f"`{name} = {name} + ...` in place of `{name} += ...`, and `masked_fill` in place "
-                "of `masked_fill_`; or work on `.clone()`."
+                f"{attempt.name} changed its input {name}, which belongs to the caller: "
+                f"{_how_to_leave_alone(name, arguments.get(name))}"
             )
             return attempt.verdict(Status.CHANGED_INPUTS, sentence, (("Case", case.name),))
     return None
+
+
+def _how_to_leave_alone(name: Any, value: Any) -> str:
+    """Say how to work with an input without changing it."""
+    if isinstance(value, (list, dict)):
+        kind = type(value).__name__
+        return f"build a new {kind}, or begin with a copy, `{name} = {kind}({name})`."
+    return (
+        f"use `{name} = {name} + ...` in place of `{name} += ...`, and `masked_fill` in place "
+        "of `masked_fill_`; or work on `.clone()`."
+    )
 
 
 def _not_repeatable(attempt: Attempt) -> Verdict | None:

@@ -1,6 +1,6 @@
 """Compares what was expected with what came, and says how they differ."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,9 @@ from llm_core.exercises.verdicts import Status
 
 RTOL = 1e-5
 """Difference allowed relative to the size of the expected entry, beside the absolute one."""
+
+_SHORT_TEXT = 16
+"""Characters up to which two texts are shown whole; of longer ones, where they part."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ def differences(
     NaN equals only NaN, an infinity only itself. Whether gradients are tracked plays no part.
 
     Args:
-        expected: tensor, number, bool, string, array, or a tuple, list or dict of them.
+        expected: tensor, number, bool, string, bytes, array, or a tuple, list or dict of them. A
+            tuple is what a function returns together; a list or a dict is data of any length.
         got: anything.
         atol: largest absolute difference of two numbers that still counts as equal.
         rtol: the same, relative to the expected number.
@@ -66,8 +70,12 @@ def _compare(
     expected: Any, got: Any, tolerance: tuple[float, float], names: AxisNames, what: str
 ) -> list[Difference]:
     """Pick the comparison that fits the type of `expected`."""
-    if isinstance(expected, (tuple, list)):
-        return _compare_sequences(expected, got, tolerance, names, what)
+    if isinstance(expected, tuple):
+        return _compare_tuples(expected, got, tolerance, names, what)
+    if isinstance(expected, list):
+        return _compare_lists(expected, got, tolerance, names, what)
+    if isinstance(expected, (str, bytes)):
+        return _compare_texts(expected, got, what)
     if isinstance(expected, torch.Tensor):
         return _compare_tensors(expected, got, tolerance, names, what)
     if isinstance(expected, np.ndarray):
@@ -79,20 +87,16 @@ def _compare(
     return _compare_objects(expected, got, what)
 
 
-def _compare_sequences(
-    expected: Sequence, got: Any, tolerance: tuple[float, float], names: AxisNames, what: str
+def _compare_tuples(
+    expected: tuple, got: Any, tolerance: tuple[float, float], names: AxisNames, what: str
 ) -> list[Difference]:
-    """Compare a tuple or list part by part; a list may stand for a tuple and the reverse."""
+    """Compare the values that a function returns part by part; a list may stand for a tuple."""
     if not isinstance(got, (tuple, list)):
         return [_wrong_type(expected, got, what)]
     if len(expected) != len(got):
-        sentence = (
-            f"{_start(what)} holds {counted(len(got), 'value')}, "
-            f"but {counted(len(expected), 'value')} were expected."
-        )
-        return [Difference(Status.WRONG_TYPE, sentence, _both(expected, got))]
-    if all(isinstance(e, (bool, int, float, str)) for e in expected) and len(expected) > 3:
-        return _first_part(expected, got, tolerance, what)
+        return [
+            Difference(Status.WRONG_TYPE, _other_length(expected, got, what), _both(expected, got))
+        ]
     if _other_order(expected, got):
         sentence = f"{_start(what)} holds the right shapes in another order: swap the two values."
         return [Difference(Status.WRONG_SHAPE, sentence, _both(expected, got))]
@@ -111,32 +115,103 @@ def _other_order(expected: Sequence, got: Sequence) -> bool:
     return shapes[0] != shapes[1] and shapes == [t.shape for t in got][::-1]
 
 
-def _first_part(
-    expected: Sequence, got: Sequence, tolerance: tuple[float, float], what: str
+def _compare_lists(
+    expected: list, got: Any, tolerance: tuple[float, float], names: AxisNames, what: str
 ) -> list[Difference]:
-    """Compare a list of plain values; report the first that differs, by its position."""
-    for i, (e, g) in enumerate(zip(expected, got, strict=True)):
-        found = _compare(e, g, tolerance, {}, f"entry [{i}] of {what}")
+    """Compare a list entry by entry, and report the first that differs; a tuple may stand for it.
+
+    Unlike that of a tuple, the length of a list is a result: another one is a wrong value.
+    """
+    if not isinstance(got, (tuple, list)):
+        return [_wrong_type(expected, got, what)]
+    first = _first_entry(expected, got, tolerance, names, what)
+    if len(expected) == len(got):
+        return first
+    tail = "as far as both go, they agree"
+    if first:
+        tail = _uncapped(first[0].sentence.removesuffix("."))
+    sentence = _ended(f"{_other_length(expected, got, what).removesuffix('.')}; {tail}")
+    return [Difference(Status.DIFFERENT_VALUE, sentence, _both(expected, got))]
+
+
+def _first_entry(
+    expected: list, got: Sequence, tolerance: tuple[float, float], names: AxisNames, what: str
+) -> list[Difference]:
+    """Return how the first differing entry of two lists differs, as far as both go."""
+    for i, (e, g) in enumerate(zip(expected, got, strict=False)):
+        found = _compare(e, g, tolerance, names, f"entry [{i}] of {what}")
+        if found and _is_plain_tuple(e) and _is_plain_tuple(g):
+            sentence = f"Entry [{i}] of {what} is {describe(g)} where {describe(e)} was expected."
+            return [Difference(found[0].status, sentence, _both(expected, got))]
         if found:
             return found
     return []
 
 
+def _is_plain_tuple(value: Any) -> bool:
+    """Say whether a value is a short tuple of numbers and texts, best shown as a whole."""
+    plain = (bool, int, float, str, bytes)
+    return (
+        isinstance(value, (tuple, list))
+        and len(value) <= 4
+        and all(isinstance(part, plain) for part in value)
+    )
+
+
+def _other_length(expected: Sequence, got: Sequence, what: str) -> str:
+    """Return a sentence on two sequences of different length."""
+    return (
+        f"{_start(what)} holds {counted(len(got), 'value')}, "
+        f"but {counted(len(expected), 'value')} were expected."
+    )
+
+
 def _compare_dicts(
     expected: dict, got: Any, tolerance: tuple[float, float], names: AxisNames, what: str
 ) -> list[Difference]:
-    """Compare a dict key by key."""
+    """Compare a dict key by key; the order of the keys does not count."""
     if not isinstance(got, dict):
         return [_wrong_type(expected, got, what)]
-    if set(expected) != set(got):
-        sentence = f"{_start(what)} has other keys than expected."
-        keys = (("Expected keys", describe(sorted(expected, key=str))),)
-        keys += (("Your keys", describe(sorted(got, key=str))),)
-        return [Difference(Status.WRONG_TYPE, sentence, keys)]
+    missing = [key for key in expected if key not in got]
+    extra = [key for key in got if key not in expected]
+    if missing or extra:
+        parts = [f"lacks the key {describe(missing[0])}"] if missing else []
+        parts += [f"has the key {describe(extra[0])}, which was not expected"] if extra else []
+        sentence = f"{_start(what)} {' and '.join(parts)}."
+        details = (("Expected keys", describe(list(expected))), ("Your keys", describe(list(got))))
+        return [Difference(Status.DIFFERENT_VALUE, sentence, details)]
     found = []
     for key, value in expected.items():
-        found += _compare(value, got[key], tolerance, names, f"entry [{key!r}] of {what}")
+        part = f"entry [{describe(key)}] of {what}"
+        found += _compare(value, got[key], tolerance, names, part)
     return found
+
+
+def _compare_texts(expected: str | bytes, got: Any, what: str) -> list[Difference]:
+    """Compare a string with a string or bytes with bytes, and report where they part."""
+    if type(expected) is not type(got):
+        return [_wrong_type(expected, got, what)]
+    if expected == got:
+        return []
+    if max(len(expected), len(got)) <= _SHORT_TEXT:
+        sentence = f"{_start(what)} is {describe(got)} where {describe(expected)} was expected."
+        return [Difference(Status.DIFFERENT_VALUE, sentence)]
+    unit = "character" if isinstance(expected, str) else "byte"
+    place = next(
+        (i for i, (e, g) in enumerate(zip(expected, got, strict=False)) if e != g),
+        min(len(expected), len(got)),
+    )
+    want, have = _piece(expected, place), _piece(got, place)
+    sentence = (
+        f"{_start(what)} differs from {unit} {place} on, counted from 0: "
+        f"{have} came where {want} was expected."
+    )
+    return [Difference(Status.DIFFERENT_VALUE, sentence, _both(expected, got))]
+
+
+def _piece(text: str | bytes, place: int) -> str:
+    """Return a few characters of `text` from `place` on, as they are written in code."""
+    return describe(text[place : place + _SHORT_TEXT]) if place < len(text) else "its end"
 
 
 def _compare_numbers(
@@ -173,7 +248,7 @@ def _compare_arrays(
 
 
 def _compare_objects(expected: Any, got: Any, what: str) -> list[Difference]:
-    """Compare strings, None and everything else through `==`."""
+    """Compare None and everything else through `==`."""
     if type(expected) is not type(got):
         return [_wrong_type(expected, got, what)]
     try:
@@ -250,7 +325,15 @@ _TYPE_ADVICE: tuple[tuple[Any, Any, str], ...] = (
         "; `torch.stack` joins a list of tensors, `torch.tensor` makes one from numbers",
     ),
     (torch.Tensor, (int, float), "; does `.item()` or a sum over every axis take the axes away?"),
-    ((tuple, list), torch.Tensor, "; return all the values, separated by commas"),
+    (tuple, torch.Tensor, "; return all the values, separated by commas"),
+    (list, (torch.Tensor, np.ndarray), "; `.tolist()` makes a list of it"),
+    (list, (str, bytes), "; return the parts in a list, not joined to one"),
+    (list, (set, frozenset), "; a set has no order and holds nothing twice"),
+    (list, Iterable, "; `list(...)` makes a list of it"),
+    (str, bytes, '; `.decode("utf-8")` makes a string of bytes'),
+    (bytes, str, '; `.encode("utf-8")` makes bytes of a string'),
+    ((str, bytes), (list, tuple), "; `.join(...)` makes one text of many"),
+    (dict, (list, tuple), "; `dict(...)` makes a dict of a list of pairs"),
     (bool, torch.Tensor, "; `bool(...)` or `.item()` makes one of a tensor with one entry"),
     ((int, float), torch.Tensor, "; `.item()` makes a number of a tensor with one entry"),
     (np.ndarray, torch.Tensor, "; `.numpy()` makes an array of a tensor"),
@@ -410,6 +493,11 @@ def _both(expected: Any, got: Any) -> tuple[tuple[str, str], ...]:
 def _start(text: str) -> str:
     """Return `text` with a capital first letter."""
     return text[:1].upper() + text[1:]
+
+
+def _uncapped(text: str) -> str:
+    """Return `text` with a small first letter, for the middle of a sentence."""
+    return text[:1].lower() + text[1:]
 
 
 def _ended(text: str) -> str:

@@ -84,6 +84,7 @@ _TYPE_NAMES: tuple[tuple[Any, str], ...] = (
     ((int, np.integer), "an int"),
     ((float, np.floating), "a float"),
     (str, "a string"),
+    (bytes, "bytes"),
     (dict, "a dict"),
 )
 

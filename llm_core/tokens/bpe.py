@@ -21,7 +21,7 @@ from llm_core.tokens.bpe_training import (
     Pair,
     count_words,
     learn_merges,
-    replace_pair,
+    merge_pair,
     words_of,
 )
 from llm_core.tokens.reading import cut_at_words, texts_of
@@ -273,7 +273,7 @@ class BPETokenizer(Tokenizer):
             pair = min(pairwise(ids), key=lambda p: self._merge_of.get(p, never))
             if pair not in self._merge_of:
                 break
-            ids = replace_pair(ids, pair, self._merge_of[pair][1])
+            ids = merge_pair(ids, pair, self._merge_of[pair][1])
         return ids
 
     def _merge_by_heap(self, ids: list[int]) -> list[int]:
