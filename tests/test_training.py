@@ -6,6 +6,8 @@ import math
 import os
 import shutil
 import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -99,6 +101,16 @@ def test_training_learns_and_tells_its_listeners():
     assert seen[-1] == ("end", 200)
     assert not any(event == "checkpoint" for event, _ in seen)
     assert [line["step"] for line in trainer.history] == list(range(10, 201, 10))
+
+
+def test_it_tells_how_long_a_step_takes():
+    trainer = make_trainer(n_steps=3)
+    seconds = []
+    trainer.on("step", lambda t: seconds.append(t.seconds_per_step))
+    trainer.run()
+    assert len(seconds) == 3
+    assert all(s > 0 for s in seconds)
+    assert trainer.tokens_per_second > 0
 
 
 def test_any_model_with_a_loss_of_its_own():
@@ -573,6 +585,92 @@ def test_ctrl_c_changes_nothing_while_an_interrupted_run_is_saved(tmp_path, monk
     with pytest.raises(TrainingInterrupted, match="saved in"):
         trainer.run()
     assert load_checkpoint(tmp_path, Toy()).step == 3
+
+
+def test_stop_ends_after_a_whole_step_saves_and_run_goes_on_from_there(tmp_path):
+    torch.manual_seed(5)  # dropout draws from torch's own generator
+    whole = make_trainer(n_steps=20)
+    whole.run()
+    trainer, ends = make_trainer(tmp_path, n_steps=20), []
+    trainer.on("step", lambda t: t.stop() if t.step == 7 else None)
+    trainer.on("end", lambda t: ends.append(t.step))
+    torch.manual_seed(5)
+    trainer.run()
+    assert (trainer.step, load_checkpoint(tmp_path, Toy()).step) == (7, 7)
+    torch.manual_seed(5)
+    resumed = make_trainer(tmp_path, n_steps=20)
+    resumed.resume()
+    resumed.run()
+    assert same_weights(whole.model, resumed.model)
+    trainer.run()
+    assert ends == [7, 20]
+
+
+def in_another_thread(seconds, act):
+    timer = threading.Timer(seconds, act)
+    timer.start()
+    return timer
+
+
+def test_a_paused_run_waits_until_another_thread_lets_it_go_on():
+    trainer, steps = make_trainer(n_steps=6), []
+    paused_at = []
+
+    def on_pause(t):
+        paused_at.append((t.step, time.perf_counter()))
+        in_another_thread(0.3, t.go_on)
+
+    trainer.on("step", lambda t: (steps.append(t.step), t.pause() if t.step == 4 else None))
+    trainer.on("pause", on_pause)
+    trainer.run()
+    assert [step for step, _ in paused_at] == [4]
+    assert time.perf_counter() - paused_at[0][1] >= 0.3
+    assert steps == [1, 2, 3, 4, 5, 6]
+    assert trainer.seconds_per_step < 0.2, "a pause is no part of a step"
+
+
+def test_a_paused_run_can_be_stopped_and_a_new_run_does_not_start_paused():
+    trainer = make_trainer(n_steps=6)
+    trainer.on("step", lambda t: t.pause() if t.step == 2 else None)
+    trainer.on("pause", lambda t: in_another_thread(0.1, t.stop))
+    trainer.run()
+    assert trainer.step == 2
+    trainer.run()
+    assert trainer.step == 6
+
+
+def test_ctrl_c_while_paused_saves(tmp_path):
+    trainer = make_trainer(tmp_path, n_steps=6)
+    trainer.on("step", lambda t: t.pause() if t.step == 2 else None)
+    trainer.on(
+        "pause", lambda t: in_another_thread(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
+    )
+    with pytest.raises(TrainingInterrupted, match="step 2: saved in"):
+        trainer.run()
+    assert load_checkpoint(tmp_path, Toy()).step == 2
+
+
+def test_the_last_step_needs_no_pause():
+    trainer, paused = make_trainer(n_steps=3), []
+    trainer.on("step", lambda t: t.pause())
+    trainer.on("pause", lambda t: (paused.append(t.step), t.go_on()))
+    trainer.run()
+    assert paused == [1, 2]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_whatever_ends_a_run_its_listeners_hear_of_the_end(error):
+    trainer, ends = make_trainer(n_steps=5), []
+
+    def fail(t):
+        if t.step == 3:
+            raise error
+
+    trainer.on("step", fail)
+    trainer.on("end", lambda t: ends.append(t.step))
+    with pytest.raises(error):
+        trainer.run()
+    assert ends == [3]
 
 
 def test_numpy_numbers_in_a_config_can_be_saved(tmp_path):

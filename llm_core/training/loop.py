@@ -5,6 +5,7 @@ of the weights. Validation, early stopping and checkpoints are in the modules be
 """
 
 import math
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -50,8 +51,11 @@ from llm_core.validate import (
 PRECISIONS = ("float32", "bfloat16")
 """What the model can compute in while it trains; weights and updates stay in float32."""
 
-EVENTS = ("start", "step", "evaluate", "checkpoint", "end")
-"""What `Trainer.on` can wait for."""
+EVENTS = ("start", "step", "evaluate", "checkpoint", "pause", "end")
+"""What `Trainer.on` can wait for; "end" comes also when Ctrl-C or an error ends the run."""
+
+PAUSE_POLL = 0.05
+"""Seconds between two looks at whether a paused run shall go on."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,7 @@ class Trainer:
         lr: learning rate of the last step.
         grad_norm: length of the last gradient before clipping.
         tokens_per_second: targets trained on in a second, over the last few steps.
+        seconds_per_step: time that a step takes, over the last few steps.
         best: an `EarlyStopping`; `best.loss`, `best.step` and `best.weights` are the best so far.
         history: one dictionary for each evaluation: step, loss, val_loss, lr.
 
@@ -190,10 +195,11 @@ class Trainer:
         self.best = EarlyStopping(self.config.patience)
         self.step = 0
         self.loss = self.val_loss = self.lr = self.grad_norm = None
-        self.tokens_per_second = 0.0
+        self.tokens_per_second = self.seconds_per_step = 0.0
         self.history: list[dict[str, Any]] = []
         self._callbacks: dict[str, list[Callable[[Trainer], None]]] = {name: [] for name in EVENTS}
         self._saved_step: int | None = None
+        self._paused, self._stopped = threading.Event(), threading.Event()
 
     def on(self, event: str, callback: Callable[["Trainer"], None]) -> None:
         """Call `callback(trainer)` at each `event`, one of `EVENTS`.
@@ -213,7 +219,8 @@ class Trainer:
 
         Ctrl-C is taken at the end of a step: what was trained is saved, then it goes on up. A
         second one, a second or more later, stops in the middle of the step without saving; while
-        a checkpoint is written, none does.
+        a checkpoint is written, none does. `stop` ends the run without an error; called again,
+        `run` goes on from there.
 
         Raises:
             TrainingInterrupted: Ctrl-C; says what was saved.
@@ -223,21 +230,34 @@ class Trainer:
         """
         if self.folder is not None:
             require_writable_folder(self.folder)
+        self._paused.clear()
+        self._stopped.clear()
         self._emit("start")
-        with ctrl_c_as_flag() as interrupted, self._progress_bar() as bar:
-            while self.step < self.config.n_steps and not self.best.should_stop:
-                self.train_step()
-                if self._due(self.config.eval_interval) and self.validation:
-                    self.evaluate()
-                if self._due(self.config.checkpoint_interval):
-                    self.save()
-                self._show(bar)
+        try:
+            with ctrl_c_as_flag() as interrupted, self._progress_bar() as bar:
+                while not self._finished():
+                    self._take_turn()
+                    self._show(bar)
+                    self._wait_while_paused(interrupted)
+                    if interrupted.is_set():
+                        self._stop_for_interrupt()
+                self.save()
                 if interrupted.is_set():
                     self._stop_for_interrupt()
-            self.save()
-            if interrupted.is_set():
-                self._stop_for_interrupt()
-        self._emit("end")
+        finally:
+            self._emit("end")
+
+    def pause(self) -> None:
+        """Hold the run after the present step until `go_on` or `stop`; from any thread."""
+        self._paused.set()
+
+    def go_on(self) -> None:
+        """Let a paused run go on; from any thread."""
+        self._paused.clear()
+
+    def stop(self) -> None:
+        """End the run after the present step and save, as at its last step; from any thread."""
+        self._stopped.set()
 
     def train_step(self) -> None:
         """Make one update of the weights, from `accumulation_steps` batches.
@@ -259,7 +279,7 @@ class Trainer:
         self._require_finite("gradient's length", self.grad_norm)
         self.optimizer.step()
         self.step += 1
-        self._measure_speed(n_targets / (time.perf_counter() - started))
+        self._measure_speed(n_targets, time.perf_counter() - started)
         self._emit("step")
 
     def evaluate(self) -> float:
@@ -365,6 +385,26 @@ class Trainer:
         lower = self.config.precision == "bfloat16"
         return torch.autocast(device, torch.bfloat16, enabled=lower)
 
+    def _take_turn(self) -> None:
+        """Make one update, and evaluate and save when it is time."""
+        self.train_step()
+        if self._due(self.config.eval_interval) and self.validation:
+            self.evaluate()
+        if self._due(self.config.checkpoint_interval):
+            self.save()
+
+    def _finished(self) -> bool:
+        """Say whether the run is at its end: the last step, early stopping, or `stop`."""
+        stopped = self.best.should_stop or self._stopped.is_set()
+        return stopped or self.step >= self.config.n_steps
+
+    def _wait_while_paused(self, interrupted: threading.Event) -> None:
+        if not self._paused.is_set() or self._finished():
+            return
+        self._emit("pause")
+        while self._paused.is_set() and not self._stopped.is_set() and not interrupted.is_set():
+            time.sleep(PAUSE_POLL)
+
     def _due(self, interval: int) -> bool:
         return self.step % interval == 0 or self.step == self.config.n_steps
 
@@ -372,10 +412,11 @@ class Trainer:
         for callback in self._callbacks[event]:
             callback(self)
 
-    def _measure_speed(self, rate: float) -> None:
-        """Keep a running mean of the speed, so that the bar does not jump."""
-        before = self.tokens_per_second or rate
-        self.tokens_per_second = 0.9 * before + 0.1 * rate
+    def _measure_speed(self, n_targets: int, seconds: float) -> None:
+        """Keep running means of speed and time, so that the bar does not jump."""
+        rate = n_targets / seconds
+        self.tokens_per_second = 0.9 * (self.tokens_per_second or rate) + 0.1 * rate
+        self.seconds_per_step = 0.9 * (self.seconds_per_step or seconds) + 0.1 * seconds
 
     def _progress_bar(self) -> tqdm:
         return tqdm(
