@@ -823,6 +823,22 @@ def test_inputs_are_copied_with_layout_generators_and_lists():
     assert outcome.changed == (0,)
 
 
+def noisy(x, generator):
+    """Add noise to x (N,), drawn from the generator."""
+    return x + torch.rand(x.shape, generator=generator)
+
+
+def test_drawing_from_a_generator_changes_no_input_and_starts_anew_each_time():
+    case = Case("three", (torch.ones(3), torch.Generator().manual_seed(1)))
+    exercise = Exercise("toy.noisy", "n", noisy, (case,), (), (), ("a", "b", "c"), "s", "c")
+    assert judge(exercise, noisy).passed
+    verdict = judge(exercise, lambda x, generator: x + torch.rand(x.shape))
+    assert verdict.status is Status.NOT_REPEATABLE
+    assert "without the generator that it gets" in verdict.sentence
+    verdict = judge(exercise, lambda x, generator: noisy(x, generator) + 1)
+    assert "generator = a torch.Generator" in repr(verdict)
+
+
 # --- Comparing and showing values. ---
 
 
@@ -964,6 +980,7 @@ def test_numbers_are_rounded_but_told_apart():
     assert describe(torch.zeros(5, 7)) == "tensor of shape (5, 7), float32"
     assert "0x" not in describe([object()])
     assert describe((1,)) == "(1,)"
+    assert describe((twice, torch.Generator())) == "(the function twice, a torch.Generator)"
 
 
 # --- Hints. ---

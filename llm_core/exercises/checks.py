@@ -293,10 +293,12 @@ def _not_repeatable(attempt: Attempt) -> Verdict | None:
         return _time_up(attempt, again[-1].error, (("Case", attempt.cases[len(again) - 1].name),))
     for case, first, second in zip(attempt.cases, attempt.outcomes, again, strict=True):
         if not _same(first, second, attempt.exercise.atol):
+            given = named_arguments(attempt.exercise, case).values()
+            from_it = any(isinstance(value, torch.Generator) for value in given)
             sentence = (
                 f"{attempt.name} gives another result when it is called again with the same input: "
-                "does it draw random numbers, or keep something between calls (a global variable, "
-                "a list as default argument)?"
+                f"does it draw random numbers{' without the generator that it gets' * from_it}, or "
+                "keep something between calls (a global variable, a list as default argument)?"
             )
             details = (("Case", case.name), ("First call", _told(first)))
             details += (("Second call", _told(second)),)

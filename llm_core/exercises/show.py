@@ -1,5 +1,6 @@
 """Short, stable text for values: rounded numbers, no addresses, no surprises from `repr`."""
 
+import inspect
 import math
 import re
 from typing import Any
@@ -46,6 +47,10 @@ def describe(value: Any) -> str:
         if isinstance(value, list):
             return f"[{inner}]"
         return f"({inner},)" if len(value) == 1 else f"({inner})"
+    if isinstance(value, torch.Generator):
+        return "a torch.Generator"
+    if inspect.isfunction(value):
+        return f"the function {value.__name__}"
     return number(value)
 
 
