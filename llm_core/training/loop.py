@@ -72,6 +72,7 @@ class TrainConfig:
             `optim.warmup_stable_decay`.
         muon_lr: the highest learning rate of `optim.Muon` for the matrices of the blocks, about
             0.02; None trains everything with AdamW.
+        muon_momentum: see `optim.Muon`; 0.9 suits short runs.
         weight_decay: decay of the matrices, see `optim.parameter_groups`.
         betas: see `optim.AdamW`. 0.95 rather than 0.999 forgets an outlier sooner.
         max_norm: the longest gradient, see `optim.clip_grad_norm`.
@@ -94,6 +95,7 @@ class TrainConfig:
     warmup_steps: int | None = None
     decay_steps: int | None = None
     muon_lr: float | None = None
+    muon_momentum: float = 0.9
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.95)
     max_norm: float = 1.0
@@ -116,6 +118,7 @@ class TrainConfig:
         self.lr_at(0)  # validates the schedule
         if self.muon_lr is not None:
             require_range("muon_lr", self.muon_lr, 0.0, LARGEST_LR, open_low=True)
+        require_range("muon_momentum", self.muon_momentum, 0.0, 0.9999)
         require_choice("precision", self.precision, PRECISIONS)
         require_range("weight_decay", self.weight_decay, 0.0, 1e3)
         require_range("max_norm", self.max_norm, 0.0, math.inf, open_low=True)
@@ -356,7 +359,8 @@ class Trainer:
         if config.muon_lr is None:
             return AdamW(parameter_groups(self.model, config.weight_decay), **settings)
         lr_scale = config.muon_lr / config.max_lr
-        return Muon(muon_groups(self.model, config.weight_decay, lr_scale), **settings)
+        groups = muon_groups(self.model, config.weight_decay, lr_scale)
+        return Muon(groups, momentum=config.muon_momentum, **settings)
 
     def _set_lr(self) -> float:
         """Give every parameter group the rate of this step, and return the schedule's."""
