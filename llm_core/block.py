@@ -1,8 +1,8 @@
 """The Transformer block: attention lets tokens talk, the feed-forward part lets each one think.
 
 Around both lie a residual sum, which keeps a straight way for the gradient, and a norm, which
-keeps the numbers in range. The norms and GELU stand here as functions written out by hand; the
-layers call torch's fused kernels for the same, and tests hold them equal.
+keeps the numbers in range. The norms, GELU and dropout stand here as functions written out by
+hand; the layers call torch's fused kernels for the same, and tests hold them equal.
 """
 
 import math
@@ -15,13 +15,14 @@ from llm_core.attention import LayerCache, MultiHeadAttention
 from llm_core.config import GPTConfig, require_config
 from llm_core.validate import (
     require_float_tensor,
+    require_generator,
     require_layer_dtype,
     require_positive_int,
     require_range,
 )
 
 
-def layer_norm(x: Tensor, gain: Tensor, shift: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+def layer_norm(x: Tensor, gain: Tensor, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """Give each vector mean 0 and variance 1, then scale and shift each entry; by hand.
 
     The variance divides by C, not by C - 1. Ba et al. 2016, https://arxiv.org/abs/1607.06450.
@@ -29,7 +30,7 @@ def layer_norm(x: Tensor, gain: Tensor, shift: Tensor | None = None, eps: float 
     Args:
         x: vectors, (..., C).
         gain: (C,).
-        shift: (C,), or None for no shift.
+        bias: (C,), or None for no shift.
         eps: keeps the root away from zero.
 
     Returns:
@@ -38,11 +39,11 @@ def layer_norm(x: Tensor, gain: Tensor, shift: Tensor | None = None, eps: float 
     Raises:
         TypeError, ValueError: no tensors of floating-point numbers, or sizes that do not fit.
     """
-    _require_vectors(x, gain, shift)
+    _require_vectors(x, gain, bias)
     centred = x - x.mean(dim=-1, keepdim=True)  # (..., C)
     variance = centred.square().mean(dim=-1, keepdim=True)  # (..., 1)
     normalised = centred / torch.sqrt(variance + eps)  # (..., C)
-    return normalised * gain if shift is None else normalised * gain + shift
+    return normalised * gain if bias is None else normalised * gain + bias
 
 
 def rms_norm(x: Tensor, gain: Tensor, eps: float = 1e-5) -> Tensor:
@@ -91,17 +92,48 @@ def gelu(x: Tensor, approximate: bool = False) -> Tensor:
     return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
 
 
+def dropout(
+    x: Tensor, p: float, training: bool = True, generator: torch.Generator | None = None
+) -> Tensor:
+    """Set each number to zero with probability `p` while training, and enlarge the rest; by hand.
+
+    What is left is divided by 1 - p, so that each number stays the same on average and nothing
+    need be done when training is over. Srivastava et al. 2014,
+    https://jmlr.org/papers/v15/srivastava14a.html, section 10 (the "inverted" form).
+
+    Args:
+        x: numbers of any shape.
+        p: share of the numbers to drop, from 0 to below 1.
+        training: False returns `x` as it is.
+        generator: source of chance; None takes torch's global one. It gives one number of
+            `torch.rand(x.shape)` for each entry, which is dropped where that number is below `p`.
+
+    Returns:
+        Like `x`.
+
+    Raises:
+        TypeError, ValueError: no tensor of floating-point numbers, `p` out of range, no generator.
+    """
+    require_float_tensor("x", x)
+    require_range("p", p, 0.0, 0.999)
+    require_generator("generator", generator)
+    if not training:
+        return x
+    keep = torch.rand(x.shape, generator=generator, device=x.device) >= p  # like x
+    return x * keep / (1 - p)
+
+
 class LayerNorm(nn.Module):
-    """Layer norm with a learned gain and, unless `bias` is False, a learned shift.
+    """Layer norm with a learned gain and, unless `bias` is False, a learned bias.
 
     Args:
         d_model: C, width of the vectors.
-        bias: learn a shift.
+        bias: learn a bias.
         eps: keeps the root away from zero.
 
     Attributes:
         weight: the gain, (C,), ones at the start.
-        bias: the shift, (C,), zeros at the start; or None.
+        bias: added to each vector, (C,), zeros at the start; or None.
 
     Raises:
         TypeError, ValueError: a size that is no positive whole number, eps outside (0, 1].
@@ -275,10 +307,10 @@ class TransformerBlock(nn.Module):
         return (x, weights[0]) if return_weights else x
 
 
-def _require_vectors(x: Tensor, gain: Tensor, shift: Tensor | None = None) -> None:
-    """Raise unless `gain` and `shift` have one entry for each of the C channels of `x`."""
+def _require_vectors(x: Tensor, gain: Tensor, bias: Tensor | None = None) -> None:
+    """Raise unless `gain` and `bias` have one entry for each of the C channels of `x`."""
     require_float_tensor("x", x)
-    for name, value in (("gain", gain), ("shift", shift)):
+    for name, value in (("gain", gain), ("bias", bias)):
         if value is None:
             continue
         require_float_tensor(name, value, ("C",))

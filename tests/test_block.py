@@ -13,6 +13,7 @@ from llm_core.block import (
     RMSNorm,
     SwiGLU,
     TransformerBlock,
+    dropout,
     gelu,
     layer_norm,
     make_norm,
@@ -55,10 +56,10 @@ def assert_same(ours, theirs):
 @pytest.mark.parametrize("shape", [(12,), (5, 12), (2, 5, 12)])
 @pytest.mark.parametrize("eps", [1e-5, 0.1])
 def test_layer_norm_equals_torch(shape, eps):
-    x, gain, shift = 3 + 2 * normal(*shape), normal(12, seed=1), normal(12, seed=2)
+    x, gain, bias = 3 + 2 * normal(*shape), normal(12, seed=1), normal(12, seed=2)
     assert_same(
-        value_and_gradients(lambda x, g, s: layer_norm(x, g, s, eps), x, gain, shift),
-        value_and_gradients(lambda x, g, s: F.layer_norm(x, (12,), g, s, eps), x, gain, shift),
+        value_and_gradients(lambda x, g, b: layer_norm(x, g, b, eps), x, gain, bias),
+        value_and_gradients(lambda x, g, b: F.layer_norm(x, (12,), g, b, eps), x, gain, bias),
     )
     assert_same(
         value_and_gradients(lambda x, g: layer_norm(x, g, eps=eps), x, gain),
@@ -168,6 +169,47 @@ def test_dropout_falls_on_the_output_while_training(activation):
     torch.testing.assert_close(layer.eval()(x), layer(x))
 
 
+# ------------------------------------------------------------------------------ dropout
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.2, 0.5, 0.9])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_dropout_is_torchs_given_the_same_entries(p, dtype):
+    """Torch draws other entries; with ours left out by hand, values and gradients must agree."""
+    x = 3 + normal(40, 50, dtype=dtype)
+    keep = torch.rand(x.shape, generator=seeded(5)) >= p
+    ours = value_and_gradients(lambda x: dropout(x, p, generator=seeded(5)), x)
+    assert_same(ours, value_and_gradients(lambda x: torch.where(keep, x / (1 - p), 0), x))
+    theirs = F.dropout(x, p)
+    kept = theirs != 0
+    torch.testing.assert_close(theirs[kept], (x / (1 - p))[kept])
+    both = kept & keep
+    torch.testing.assert_close(ours[0][both], theirs[both])
+    spread = 4 * (p * (1 - p) / x.numel()) ** 0.5
+    for dropped in (~keep, ~kept):
+        assert dropped.float().mean().item() == pytest.approx(p, abs=spread + 1e-9)
+
+
+def test_dropout_keeps_the_mean_and_does_nothing_in_evaluation():
+    x = torch.ones(200, 100)
+    assert dropout(x, 0.3, generator=seeded()).mean().item() == pytest.approx(1, abs=0.02)
+    assert dropout(x, 0.3, training=False, generator=seeded()) is x
+    torch.testing.assert_close(dropout(x, 0.0), x)
+
+
+def test_dropout_draws_from_the_generator_alone():
+    x, state = torch.ones(5, 6), torch.get_rng_state()
+    first, again = (dropout(x, 0.5, generator=seeded(3)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, dropout(x, 0.5, generator=seeded(4)))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(x, torch.ones(5, 6))
+
+
 # ------------------------------------------------------------------------------ the block
 
 BLOCKS = [
@@ -236,12 +278,17 @@ GAIN = torch.ones(12)
 WRONG = [
     (lambda: layer_norm(X.long(), GAIN), TypeError, "x must hold floating-point"),
     (lambda: layer_norm(X, torch.ones(11)), ValueError, "gain has 11 entries"),
-    (lambda: layer_norm(X, GAIN, torch.ones(2, 6)), ValueError, "shift must have 1 axes"),
+    (lambda: layer_norm(X, GAIN, torch.ones(2, 6)), ValueError, "bias must have 1 axes"),
     (lambda: layer_norm(torch.tensor(1.0), GAIN), ValueError, "gain has 12 entries"),
     (lambda: rms_norm(X, GAIN.tolist()), TypeError, "gain must be a torch.Tensor"),
     (lambda: rms_norm(X, torch.ones(1)), ValueError, "gain has 1 entries"),
     (lambda: gelu(3), TypeError, "x must be a torch.Tensor"),
     (lambda: gelu(X.long()), TypeError, "x must hold floating-point"),
+    (lambda: dropout(X, 1.0), ValueError, "p must lie in"),
+    (lambda: dropout(X, -0.1), ValueError, "p must lie in"),
+    (lambda: dropout(X, "0.1"), TypeError, "p must be a number"),
+    (lambda: dropout(X, 0.1, True, 7), TypeError, "generator must be a torch.Generator"),
+    (lambda: dropout(X.long(), 0.1), TypeError, "x must hold floating-point"),
     (lambda: LayerNorm(0), ValueError, "d_model must be at least 1"),
     (lambda: LayerNorm(12, eps=0.0), ValueError, "eps must lie in"),
     (lambda: LayerNorm(12)(torch.ones(5, 13)), ValueError, "x must have C = 12 entries"),

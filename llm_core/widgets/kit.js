@@ -630,6 +630,118 @@ const kit = (() => {
     return { root: picture.root, describe: picture.describe, draw };
   }
 
+  // Where the ticks of an axis stand: even steps of 1, 2 or 5 times a power of ten, at most `most`.
+  function ticksBetween(low, high, most, whole = false) {
+    const rough = (high - low) / Math.max(1, most - 1) || 1;
+    const power = 10 ** Math.floor(Math.log10(rough));
+    const fits = [1, 2, 5, 10].map((n) => n * power).find((step) => step >= rough * (1 - 1e-9));
+    const step = whole ? Math.max(1, Math.ceil(fits - 1e-9)) : fits;
+    const ticks = [];
+    for (let n = Math.ceil(low / step - 1e-9); n * step <= high + 1e-9 * step; n += 1) ticks.push(n * step);
+    return ticks;
+  }
+
+  /** A whole number, written small and high as an exponent: -12 becomes ⁻¹². */
+  function superscript(number) {
+    return [...String(number)].map((c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]).join("");
+  }
+
+  /** Ten to a whole power for an axis: 0.1, 1, 10, 100, and beyond that 10⁻³. */
+  function powerOfTen(exponent) {
+    return exponent >= -2 && exponent <= 3 ? String(10 ** exponent) : `10${superscript(exponent)}`;
+  }
+
+  /**
+   * Curves over a common row of numbers, with axes and a legend.
+   *
+   * `draw` takes `x` (numbers in rising order) and `series`, each { name, values, dashed, muted }; a
+   * value of null leaves a gap. With `log` the values are powers of ten and the axis says so. `low`
+   * and `high` are ends that the axis at least reaches. `onhover(i)` gets the index of the nearest x,
+   * or null when the pointer leaves; `hovered` marks one.
+   */
+  function curves({ onhover = () => {} } = {}) {
+    const picture = canvas();
+    let frame = null; // where the plot lies: { left, width, x }
+    picture.root.addEventListener("pointermove", (event) => {
+      if (!frame) return;
+      const { left, width, x } = frame;
+      const at = x[0] + ((pointAt(event)[0] - left) / width) * (x.at(-1) - x[0]);
+      onhover(x.reduce((best, value, i) => (Math.abs(value - at) < Math.abs(x[best] - at) ? i : best), 0));
+    });
+    picture.root.addEventListener("pointerleave", () => onhover(null));
+
+    function draw(colours, { x, series, xTitle, height = 170, log = false, low, high, hovered = null, digits = 1 }) {
+      const context = picture.context;
+      const room = Math.min(620, roomFor(picture.root));
+      const known = series.flatMap(({ values }) => Array.from(values)).filter((value) => value !== null);
+      const [bottom, top] = [Math.min(low ?? Infinity, ...known), Math.max(high ?? -Infinity, ...known)];
+      const ticks = ticksBetween(bottom, top, 5, log);
+      const tickTexts = ticks.map((tick) => (log ? powerOfTen(tick) : format(tick, digits)));
+      const font = `11px ${colours.font}`;
+      context.font = font;
+      const left = Math.ceil(Math.max(...tickTexts.map((text) => context.measureText(text).width))) + 10;
+      const box = { left, top: 24, width: room - left - 10, height: height - 24 - 34 };
+      const span = x.at(-1) - x[0] || 1;
+      const across = (value) => box.left + ((value - x[0]) / span) * box.width;
+      const down = (value) => box.top + box.height * (1 - (value - bottom) / (top - bottom || 1));
+      frame = { left: box.left, width: box.width, x };
+
+      picture.paint(room, height, () => {
+        context.font = font;
+        context.textBaseline = "middle";
+        context.lineWidth = 1;
+        ticks.forEach((tick, i) => {
+          context.strokeStyle = colours.track;
+          stroke([[box.left, down(tick)], [box.left + box.width, down(tick)]]);
+          context.fillStyle = colours.muted;
+          context.textAlign = "right";
+          context.fillText(tickTexts[i], box.left - 6, down(tick) + 1);
+        });
+        context.textAlign = "center";
+        for (const tick of ticksBetween(x[0], x.at(-1), 9, true)) {
+          context.fillText(String(tick), across(tick), box.top + box.height + 11);
+        }
+        context.fillText(xTitle, box.left + box.width / 2, box.top + box.height + 26);
+        context.strokeStyle = colours.border;
+        stroke([[box.left, box.top], [box.left, box.top + box.height], [box.left + box.width, box.top + box.height]]);
+        if (hovered !== null) {
+          context.strokeStyle = colours.muted;
+          stroke([[across(x[hovered]), box.top], [across(x[hovered]), box.top + box.height]]);
+        }
+        let legend = box.left + 2;
+        for (const { name, values, dashed = false, muted = false } of series) {
+          context.strokeStyle = muted ? colours.muted : colours.accent;
+          context.lineWidth = muted ? 1.5 : 2.5;
+          context.setLineDash(dashed ? [5, 4] : []);
+          const points = Array.from(values, (value, i) => (value === null ? null : [across(x[i]), down(value)]));
+          stroke(points);
+          stroke([[legend, 9], [legend + 22, 9]]);
+          context.setLineDash([]);
+          context.fillStyle = colours.ink;
+          context.textAlign = "left";
+          context.fillText(name, legend + 27, 10);
+          legend += 27 + context.measureText(name).width + 18;
+          if (hovered === null || points[hovered] === null) continue;
+          context.fillStyle = context.strokeStyle;
+          context.beginPath();
+          context.arc(...points[hovered], 4, 0, 2 * Math.PI);
+          context.fill();
+        }
+      });
+
+      function stroke(points) {
+        context.beginPath();
+        points.forEach((point, i) => {
+          if (point === null) return;
+          if (i && points[i - 1] !== null) context.lineTo(...point);
+          else context.moveTo(...point);
+        });
+        context.stroke();
+      }
+    }
+    return { root: picture.root, describe: picture.describe, draw };
+  }
+
   /**
    * The tokens of a text in a row, of which one is chosen: by click, or by arrow keys, Home and End.
    * `update(labels, chosen, shares, current)` shades each token up to the `current` one, usually the
@@ -732,6 +844,7 @@ const kit = (() => {
 
   return {
     array, softmax, format, colour, css, inkOn, element, newId, view, slider, choice, select, textInput,
-    numberInput, button, row, columns, panel, canvas, fitted, roomFor, heatmap, links, bars, tokenRow, table,
+    numberInput, button, row, columns, panel, canvas, fitted, roomFor, superscript, heatmap, links, bars,
+    curves, tokenRow, table,
   };
 })();
