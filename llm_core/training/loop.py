@@ -262,6 +262,11 @@ class Trainer:
         """End the run after the present step and save, as at its last step; from any thread."""
         self._stopped.set()
 
+    @property
+    def stopped(self) -> bool:
+        """True from `stop` until the next run."""
+        return self._stopped.is_set()
+
     def train_step(self) -> None:
         """Make one update of the weights, from `accumulation_steps` batches.
 
@@ -399,14 +404,14 @@ class Trainer:
 
     def _finished(self) -> bool:
         """Say whether the run is at its end: the last step, early stopping, or `stop`."""
-        stopped = self.best.should_stop or self._stopped.is_set()
+        stopped = self.best.should_stop or self.stopped
         return stopped or self.step >= self.config.n_steps
 
     def _wait_while_paused(self, interrupted: threading.Event) -> None:
         if not self._paused.is_set() or self._finished():
             return
         self._emit("pause")
-        while self._paused.is_set() and not self._stopped.is_set() and not interrupted.is_set():
+        while self._paused.is_set() and not self.stopped and not interrupted.is_set():
             time.sleep(PAUSE_POLL)
 
     def _due(self, interval: int) -> bool:
