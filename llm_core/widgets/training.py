@@ -149,7 +149,7 @@ class TrainingDashboard(Explorer):
         axes["sample"].axis("off")
         if self.samples:
             last = self.samples[-1]
-            text = _wrapped(f"Sample after step {last['step']}: {last['text']}", 125)
+            text = _wrapped(f"Sample after step {last['step']}: {last['text']}", 112)
             written = axes["sample"].text(0, 1, text, va="top", fontsize=8.5)
             written.set_in_layout(False)  # a long line must not squeeze the curves
         figure.suptitle(self.describe(), fontsize=10)
