@@ -3341,4 +3341,370 @@ EXERCISES: tuple[Exercise, ...] = (
     EXPOSE_BUG,
 )
 
-QUIZZES: dict[str, tuple[Question, ...]] = {}
+
+# --- Quizzes ---
+
+WARMUP = (
+    Question(
+        "Why does a stable softmax subtract the largest score of a row first?",
+        (
+            Option(
+                "So that the largest weight is exactly 1.",
+                "No. The largest exponential is 1; after the division the weight is smaller.",
+            ),
+            Option(
+                "So that no exponential overflows; the weights stay the same.",
+                "Yes. Only differences between scores count, so a shift changes nothing, and with "
+                "the largest at 0 every exponential is at most 1.",
+                right=True,
+            ),
+            Option(
+                "So that negative scores become positive.",
+                "No. After the subtraction all scores are 0 or below; the exponential makes them "
+                "positive.",
+            ),
+            Option(
+                "So that the weights add up to one.",
+                "No. The division by their sum does that.",
+            ),
+        ),
+    ),
+    Question(
+        "What does the causal mask make possible in training?",
+        (
+            Option(
+                "One text gives a prediction to learn from at every position at once.",
+                "Yes. No position sees what comes after it, so all T predictions are honest, and "
+                "one forward pass computes them all.",
+                right=True,
+            ),
+            Option(
+                "The model can skip positions that are padding.",
+                "No. That is the work of the ignore index, in the loss.",
+            ),
+            Option(
+                "The model looks at later tokens while it trains, and not when it writes.",
+                "No. That would be a leak: what it learned would be gone when it writes.",
+            ),
+            Option(
+                "Long texts fit into memory.",
+                "No. A masked table of weights is as large as one without a mask.",
+            ),
+        ),
+    ),
+    Question(
+        "What does dropout do in evaluation mode?",
+        (
+            Option(
+                "It drops the same activations as in the last training step.",
+                "No. Nothing of an earlier step is kept.",
+            ),
+            Option(
+                "It drops each activation with half the probability.",
+                "No. In evaluation mode nothing is dropped.",
+            ),
+            Option(
+                "Nothing: all activations pass as they are.",
+                "Yes. Dropping is for training alone; there the rest is made larger, so that the "
+                "mean is the same in both modes.",
+                right=True,
+            ),
+            Option(
+                "It raises an error, as a warning.",
+                "No. It is silent in both modes, which is why a forgotten model.eval() is hard to "
+                "notice.",
+            ),
+        ),
+    ),
+    Question(
+        "Why can a stack of 24 blocks with residual connections be trained, and one without not?",
+        (
+            Option(
+                "The residual connections make the model smaller.",
+                "No. They have no parameters at all.",
+            ),
+            Option(
+                "They carry the gradient past each block unchanged, so that it reaches the first.",
+                "Yes. A sum hands its gradient on to both terms; without it the gradient is "
+                "multiplied 24 times over, and vanishes or explodes.",
+                right=True,
+            ),
+            Option(
+                "They keep the attention weights from reaching 0.",
+                "No. They have nothing to do with the weights of attention.",
+            ),
+            Option(
+                "They let the blocks be computed at the same time.",
+                "No. Each block still needs the result of the one before.",
+            ),
+        ),
+    ),
+    Question(
+        "A model returns logits of the shape (B, T, V). What stands in logits[b, t]?",
+        (
+            Option(
+                "The probabilities of the V tokens at position t.",
+                "No. Logits are not probabilities yet: they can be negative and need not add up "
+                "to one. Softmax turns them into probabilities.",
+            ),
+            Option(
+                "The vector of token t of text b.",
+                "No. That has C numbers and went into the output head.",
+            ),
+            Option(
+                "How much token t looks at each token of the vocabulary.",
+                "No. Attention looks at tokens of the text; this is about what comes next.",
+            ),
+            Option(
+                "One score for every token of the vocabulary, for what comes after position t.",
+                "Yes. The head turns the vector at position t into V scores.",
+                right=True,
+            ),
+        ),
+    ),
+)
+
+RECAP = (
+    Question(
+        "A new model with a vocabulary of 1,000 tokens has a loss of 6.9 before its first step, "
+        "and ln 1,000 = 6.9. What does that say?",
+        (
+            Option(
+                "Nothing: the loss before training means nothing.",
+                "No. It is a cheap test of the initialisation, and of the loss itself.",
+            ),
+            Option(
+                "It gives all tokens about the same probability, as a new model should.",
+                "Yes. Much more would mean that it is sure of something before it has seen a text.",
+                right=True,
+            ),
+            Option(
+                "It is right in 1 of 6.9 cases.",
+                "No. e to the 6.9 is 1,000: it is as unsure as among 1,000 equal choices.",
+            ),
+            Option(
+                "Its learning rate is too high.",
+                "No. No step has been made yet.",
+            ),
+        ),
+    ),
+    Question(
+        "Model A cuts a text into words and has 4 nats per token, model B cuts it into characters "
+        "and has 1 nat per token. Which is better?",
+        (
+            Option(
+                "B, since 1 is less than 4.",
+                "No. B pays its 1 nat far more often: for every character.",
+            ),
+            Option(
+                "A, since words are harder.",
+                "No. That depends on how long the words are; with words of three characters B "
+                "would be better.",
+            ),
+            Option(
+                "One must first divide the loss over the whole text by its bytes.",
+                "Yes. Both have read the same bytes. With five characters to a word, A pays 0.8 "
+                "and B 1 nat for each.",
+                right=True,
+            ),
+            Option(
+                "That can never be said of two tokenizers.",
+                "No. Bits per byte compares them: the text is the same for both.",
+            ),
+        ),
+    ),
+    Question(
+        "Your model's loss on unseen stories is 0.20 nats per token, and their entropy floor 0.24. "
+        "What has happened?",
+        (
+            Option(
+                "The model is better than the program that wrote the stories.",
+                "No. On average over many stories nobody can be: what chance decides cannot be "
+                "known.",
+            ),
+            Option(
+                "It was trained for long enough.",
+                "No. However long it trains, it comes close to the floor and stays above it.",
+            ),
+            Option(
+                "Perplexity has been mixed up with loss.",
+                "No. A perplexity is never below 1.",
+            ),
+            Option(
+                "There is a leak, or the loss is not measured on what the floor counts.",
+                "Yes. The stories may be among those trained on, the mask may be missing, or the "
+                "mean may count padding as right.",
+                right=True,
+            ),
+        ),
+    ),
+    Question(
+        "A model gives the token that came the probability 0.75. What is the gradient at its logit, "
+        "for the loss of this token alone?",
+        (
+            Option(
+                "-0.25",
+                "Yes. Softmax minus one-hot: 0.75 - 1. A step against it raises the logit a little.",
+                right=True,
+            ),
+            Option(
+                "0.75",
+                "No. That is the gradient that a wrong token with this probability would have.",
+            ),
+            Option(
+                "-0.29",
+                "No. That is ln 0.75: minus the loss, not its slope.",
+            ),
+            Option(
+                "-1.33",
+                "No. That is -1/p, the slope for the probability; through softmax it becomes "
+                "p - 1 for the logit.",
+            ),
+        ),
+    ),
+    Question(
+        "Without bias correction, with β1 = 0.9 and β2 = 0.999, Adam's first step is ...",
+        (
+            Option(
+                "a tenth of what it should be, because m is a tenth of the gradient.",
+                "No. v is too small as well, and its root stands below the line.",
+            ),
+            Option(
+                "as long as with it: the corrections cancel.",
+                "No. They would only if m and the root of v were too small by the same factor.",
+            ),
+            Option(
+                "about three times too long: 0.1 divided by the root of 0.001.",
+                "Yes. m is a tenth of what it should be, but the root of v is 0.03 of it.",
+                right=True,
+            ),
+            Option(
+                "a thousand times too long, because v is a thousandth of the squared gradient.",
+                "No. The root of v is what counts, and m is too small at the same time.",
+            ),
+        ),
+    ),
+    Question(
+        "What does decoupled mean in AdamW?",
+        (
+            Option(
+                "Each parameter has its own learning rate.",
+                "No. That is the division by the root of v, which Adam has too.",
+            ),
+            Option(
+                "The decay shrinks the weight itself and does not pass through m and v.",
+                "Yes. So all weights lose the same share, whatever their gradients.",
+                right=True,
+            ),
+            Option(
+                "The decay is switched off during the warm-up.",
+                "No. It is scaled by the learning rate, so it is small then, but it is there.",
+            ),
+            Option(
+                "Only matrices decay.",
+                "No. That is a choice of parameter groups, possible with any optimizer.",
+            ),
+        ),
+    ),
+    Question(
+        "Four micro-batches have 100, 100, 100 and 20 targets. You average their four gradients. "
+        "What is wrong?",
+        (
+            Option(
+                "Nothing, an average is an average.",
+                "No. Each is an average over another number of targets.",
+            ),
+            Option(
+                "The step is four times too long.",
+                "No. That happens when the gradients are added up without any division.",
+            ),
+            Option(
+                "The memory of four batches is needed at once.",
+                "No. Only the sum of the gradients is kept, piece by piece.",
+            ),
+            Option(
+                "The 20 targets of the last count five times as much as each of the others.",
+                "Yes. Weighted by their numbers of targets, the four give the gradient of the "
+                "large batch.",
+                right=True,
+            ),
+        ),
+    ),
+    Question(
+        "In which order stand the lines of a training step?",
+        (
+            Option(
+                "forward, backward, clear, clip, step",
+                "No. Then the optimizer finds no gradients, and the model never changes.",
+            ),
+            Option(
+                "clear, forward, backward, clip, step",
+                "Yes. The old gradients go first, and clipping stands between making and using the "
+                "new ones.",
+                right=True,
+            ),
+            Option(
+                "clear, forward, clip, backward, step",
+                "No. Before backward() there is nothing to clip.",
+            ),
+            Option(
+                "clear, forward, backward, step, clip",
+                "No. The long step has been made before anything is shortened.",
+            ),
+        ),
+    ),
+    Question(
+        "The training loss still falls, the validation loss has been rising for a while. What do "
+        "you do?",
+        (
+            Option(
+                "Take the weights from when the validation loss was lowest.",
+                "Yes. From there on the model has only learned its training text by heart. More "
+                "text, or dropout, lets it go further.",
+                right=True,
+            ),
+            Option(
+                "Train on, since the training loss has not settled.",
+                "No. It may go down to 0; what is learned on that way does not help with new text.",
+            ),
+            Option(
+                "Raise the learning rate.",
+                "No. The model fits its training text too well already.",
+            ),
+            Option(
+                "Validate on training text, so that both losses agree.",
+                "No. Then you would no longer see it, but it would still be there.",
+            ),
+        ),
+    ),
+    Question(
+        "A checkpoint holds the model's weights and nothing else. You go on training from it. What "
+        "is lost?",
+        (
+            Option(
+                "Nothing that matters: the weights are the model.",
+                "No. They are all that is needed to use it, but not to go on as if nothing had "
+                "happened.",
+            ),
+            Option(
+                "Only a little time, until the data is read again.",
+                "No. The numbers themselves will be others.",
+            ),
+            Option(
+                "Adam's means, the place in the schedule, and the next batches.",
+                "Yes. The means begin at 0 again, the rate warms up anew, and other batches come: "
+                "often seen as a bump in the loss.",
+                right=True,
+            ),
+            Option(
+                "The validation loss, which must be below that of the training.",
+                "No. It can be measured again at any time.",
+            ),
+        ),
+    ),
+)
+
+QUIZZES: dict[str, tuple[Question, ...]] = {
+    "training.warmup": WARMUP,
+    "training.recap": RECAP,
+}
