@@ -6,6 +6,7 @@ import math
 import re
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -303,6 +304,29 @@ def test_thinning_keeps_the_ends_and_the_mean(n: int) -> None:
 def test_bad_arguments_are_named(arguments: dict, error: type, words: str) -> None:
     with pytest.raises(error, match=words):
         TrainingDashboard(**{"trainer": make_trainer(), **arguments})
+
+
+# ---- the learner's own text, chapter 07 -----------------------------------------------------------
+
+
+def test_the_chapters_own_text_cell_trains_on_a_file(tmp_path: Path, monkeypatch: Any) -> None:
+    """The cell of section 11, with a file beside the notebook and fewer steps."""
+    source = Path(__file__).parent.parent / "solutions" / "07_training.py"
+    cells = source.read_text(encoding="utf-8").split("\n# %%")
+    (cell,) = [cell for cell in cells if 'MY_FILE = Path("my_text.txt")' in cell]
+    (tmp_path / "my_text.txt").write_text("the cat sat on the mat. the dog saw the cat. " * 80)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(
+        "from pathlib import Path\nimport torch\nfrom IPython.display import display\n"
+        "from llm_core.data import get_batch, sequential_batches\n"
+        "from llm_core.model import GPT\nfrom llm_core.recipes import COURSE\n"
+        "from llm_core.sampling import generate\nfrom llm_core.training import Trainer\n"
+        "from llm_core.widgets.training import TrainingDashboard\n",
+        names,
+    )
+    exec(cell.replace("n_steps=1000", "n_steps=3"), names)
+    assert names["own_model"].config.vocab_size < 40
 
 
 # ---- the optimizer explorer ----------------------------------------------------------------------

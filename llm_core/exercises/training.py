@@ -2945,8 +2945,8 @@ TRAIN_MISTAKES = (
     Mistake(
         "gradients_pile_up",
         _loop(zero="never"),
-        "Your gradients pile up: backward() adds to what is there, so optimizer.zero_grad() must be "
-        "called for every batch, and not once before the first.",
+        "Your gradients pile up: backward() adds to what is there, so optimizer.zero_grad() must "
+        "be called for every batch, and not once before the first.",
         "a single batch",
     ),
     Mistake(
@@ -3134,7 +3134,7 @@ _NOT_TWO = (
     "Your function must return two things, (config, batches), in this order: a GPTConfig and a "
     "list of pairs (x, y)."
 )
-_NO_CONFIG = "The first of your two things must be a GPTConfig; the check makes the model from it."
+_NO_CONFIG = "The first of your two must be a GPTConfig; the check makes the model from it."
 _NO_BATCHES = "Your list of batches is empty, so there is nothing to evaluate on."
 _NOT_PAIRS = "Each of your batches must be a pair (x, y) of integer tensors of the shape (B, T)."
 _OTHER_SHAPES = "In one of your batches x and y differ in shape, but each input has one target."
@@ -3539,12 +3539,12 @@ RECAP = (
         ),
     ),
     Question(
-        "A model gives the token that came the probability 0.75. What is the gradient at its logit, "
-        "for the loss of this token alone?",
+        "A model gives the token that came the probability 0.75. What is the gradient at its "
+        "logit, for the loss of this token alone?",
         (
             Option(
                 "-0.25",
-                "Yes. Softmax minus one-hot: 0.75 - 1. A step against it raises the logit a little.",
+                "Yes. Softmax minus one-hot: 0.75 - 1. A step against it raises the logit.",
                 right=True,
             ),
             Option(
