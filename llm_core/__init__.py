@@ -26,7 +26,15 @@ from llm_core.data import TokenFile, get_batch
 from llm_core.embeddings import TokenEmbedding
 from llm_core.loss import bits_per_byte, cross_entropy, perplexity
 from llm_core.model import GPT, PRESETS, GPTConfig, count_parameters, flops_per_token
-from llm_core.optim import AdamW, clip_grad_norm, warmup_cosine
+from llm_core.optim import (
+    AdamW,
+    Muon,
+    clip_grad_norm,
+    muon_groups,
+    parameter_groups,
+    warmup_cosine,
+    warmup_stable_decay,
+)
 from llm_core.positions import (
     LearnedPositions,
     apply_rotary,
@@ -47,6 +55,7 @@ from llm_core.training import (
     EarlyStopping,
     TrainConfig,
     Trainer,
+    evaluate,
     load_checkpoint,
     save_checkpoint,
 )
@@ -66,6 +75,7 @@ __all__ = [
     "LayerNorm",
     "LearnedPositions",
     "MultiHeadAttention",
+    "Muon",
     "RMSNorm",
     "SwiGLU",
     "TokenEmbedding",
@@ -85,6 +95,7 @@ __all__ = [
     "count_parameters",
     "cross_entropy",
     "entropy_floor",
+    "evaluate",
     "flops_per_token",
     "generate",
     "get_batch",
@@ -94,6 +105,8 @@ __all__ = [
     "load_pretrained",
     "load_text",
     "load_tokenizer",
+    "muon_groups",
+    "parameter_groups",
     "perplexity",
     "predict",
     "progress",
@@ -111,6 +124,7 @@ __all__ = [
     "top_k_filter",
     "top_p_filter",
     "warmup_cosine",
+    "warmup_stable_decay",
 ]
 
 

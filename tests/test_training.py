@@ -148,6 +148,22 @@ def test_uneven_batches_accumulate_to_one_large_batch():
         assert torch.allclose(a, b, atol=1e-5)
 
 
+def test_the_gradient_of_uneven_batches_is_that_of_one_large_batch():
+    torch.manual_seed(1)
+    x = torch.randint(0, 7, (16, 5))
+    y = (x + 1) % 7
+    y[0, 1:], y[5, 3:] = -100, -100
+    gradients = []
+    for pieces in ([slice(0, 16)], [slice(0, 1), slice(1, 5), slice(5, 16)]):
+        model, queue = Toy().double(), iter([(x[piece], y[piece]) for piece in pieces])
+        model.drop.p = 0.0
+        config = TrainConfig(n_steps=1, accumulation_steps=len(pieces), max_norm=math.inf)
+        Trainer(model, queue.__next__, config, progress=False).train_step()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert (gradients[0] - gradients[1]).abs().max() <= 1e-6
+    assert gradients[0].norm() > 1e-3
+
+
 def test_clipping_and_schedule_are_applied():
     trainer = make_trainer(n_steps=20, warmup_steps=5, max_norm=1e-3)
     rates = []
