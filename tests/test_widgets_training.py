@@ -306,7 +306,7 @@ def test_bad_arguments_are_named(arguments: dict, error: type, words: str) -> No
         TrainingDashboard(**{"trainer": make_trainer(), **arguments})
 
 
-# ---- the own text of chapter 07 -------------------------------------------------------------------
+# ---- the own text of chapter 07 ------------------------------------------------------------------
 
 
 def test_the_chapters_own_text_cell_trains_on_a_file(tmp_path: Path, monkeypatch: Any) -> None:
