@@ -66,7 +66,7 @@ quiz("training.warmup")
 
 # %%
 for p in (1.0, 0.5, 0.1, 0.01, 0.0001):
-    print(f"p = {p:<6}  surprise {-math.log(p):.2f} nats")
+    print(f"p = {p:<6}  surprise {math.log(1 / p):.2f} nats")  # ln(1/p) is -ln p
 
 # %% [markdown]
 # Sure and right costs nothing. Half as probable always costs the same, $\ln 2 = 0.69$ more. And
