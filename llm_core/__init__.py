@@ -43,7 +43,15 @@ from llm_core.embeddings import (
 )
 from llm_core.loss import bits_per_byte, cross_entropy, perplexity
 from llm_core.model import GPT, PRESETS, GPTConfig, count_parameters
-from llm_core.optim import AdamW, clip_grad_norm, warmup_cosine
+from llm_core.optim import (
+    AdamW,
+    Muon,
+    clip_grad_norm,
+    muon_groups,
+    parameter_groups,
+    warmup_cosine,
+    warmup_stable_decay,
+)
 from llm_core.positions import (
     LearnedPositions,
     alibi_bias,
@@ -72,6 +80,7 @@ from llm_core.training import (
     EarlyStopping,
     TrainConfig,
     Trainer,
+    evaluate,
     load_checkpoint,
     save_checkpoint,
 )
@@ -91,6 +100,7 @@ __all__ = [
     "LayerNorm",
     "LearnedPositions",
     "MultiHeadAttention",
+    "Muon",
     "RMSNorm",
     "SwiGLU",
     "TokenEmbedding",
@@ -119,6 +129,7 @@ __all__ = [
     "distinct_ngrams",
     "entropy",
     "entropy_floor",
+    "evaluate",
     "flops_by_part",
     "flops_per_token",
     "generate",
@@ -131,8 +142,10 @@ __all__ = [
     "load_text_vectors",
     "load_tokenizer",
     "min_p_filter",
+    "muon_groups",
     "nearest",
     "pad_left",
+    "parameter_groups",
     "parameters_by_part",
     "pca",
     "perplexity",
@@ -155,6 +168,7 @@ __all__ = [
     "training_flops_per_token",
     "training_memory",
     "warmup_cosine",
+    "warmup_stable_decay",
 ]
 
 

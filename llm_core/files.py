@@ -2,6 +2,7 @@
 
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -105,6 +106,15 @@ def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
             f"{path} is not a readable safetensors file ({error}). It may be cut off or damaged; "
             "train or download it again, or use an earlier checkpoint."
         ) from error
+
+
+def checksum(path: str | Path) -> int:
+    """Return the CRC-32 of a file's bytes, which any change of them changes."""
+    crc = 0
+    with existing_file(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            crc = zlib.crc32(block, crc)
+    return crc
 
 
 def as_path(name: str, value: Any) -> Path:

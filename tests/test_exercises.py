@@ -875,6 +875,26 @@ def test_drawing_from_a_generator_changes_no_input_and_starts_anew_each_time():
     assert "generator = a torch.Generator" in repr(verdict)
 
 
+def trained(model, optimizer):
+    """Train a model for one step; return what its weight then is."""
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    return model.weight.detach().clone()
+
+
+def test_a_model_and_its_optimizer_are_copied_together_and_may_be_trained():
+    model = torch.nn.Linear(2, 1)
+    before = model.weight.detach().clone()
+    case = Case("a line", (model, torch.optim.SGD(model.parameters(), lr=0.5)))
+    exercise = Exercise("toy.trained", "t", trained, (case,), (), (), ("a", "b", "c"), "s", "c")
+    assert judge(exercise, trained).passed
+    assert torch.equal(model.weight, before)
+    verdict = judge(exercise, lambda model, optimizer: model.weight.detach().clone())
+    assert verdict.status is Status.DIFFERENT_VALUE
+    assert "model = a model of the class Linear" in repr(verdict)
+    assert "optimizer = the optimizer SGD" in repr(verdict)
+
+
 # --- Comparing and showing values. ---
 
 

@@ -158,3 +158,38 @@ def test_log_sum_exp_of_many_half_precision_numbers():
     value = log_sum_exp(torch.zeros(70_000, dtype=torch.float16))  # 70,000 is above its range
     assert value.dtype == torch.float16
     assert value.item() == pytest.approx(math.log(70_000), abs=0.01)
+
+
+def test_the_gradient_is_softmax_minus_one_hot_over_the_targets_that_count():
+    logits = (3 * normal(2, 4, 7)).requires_grad_()
+    targets = ids(7, 2, 4)
+    targets[1, 2:] = -100
+    cross_entropy(logits, targets).backward()
+    counts = targets != -100
+    one_hot = F.one_hot(targets.where(counts, 0), 7)
+    expected = (logits.detach().softmax(-1) - one_hot) * counts[..., None] / counts.sum()
+    torch.testing.assert_close(logits.grad, expected)
+    torch.testing.assert_close(logits.grad.sum(-1), torch.zeros(2, 4))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.1, 5.0))
+def test_no_model_gets_below_the_entropy_of_what_it_predicts(seed, scale):
+    """Over all tokens in their true proportions, the loss is lowest for the true logits."""
+    truth = (scale * normal(1, 6, seed=seed, dtype=torch.float64)).softmax(-1)
+    said = normal(1, 6, seed=seed + 1, dtype=torch.float64)
+    every_token = torch.arange(6)
+
+    def expected_loss(logits):
+        each = [cross_entropy(logits, token[None]) for token in every_token]
+        return (truth[0] * torch.stack(each)).sum()
+
+    entropy = -(truth * truth.log()).sum()
+    torch.testing.assert_close(expected_loss(truth.log()), entropy)
+    assert expected_loss(said) >= entropy - 1e-12
+
+
+def test_bits_per_byte_do_not_depend_on_the_cut():
+    few, many = bits_per_byte(6.0, 2, 14), bits_per_byte(1.5, 8, 14)
+    assert few == pytest.approx(many)
+    assert bits_per_byte(math.log(2), 3, 3) == pytest.approx(1.0)

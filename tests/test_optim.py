@@ -9,7 +9,18 @@ import pytest
 import torch
 from torch import nn
 
-from llm_core.optim import AdamW, clip_grad_norm, parameter_groups, warmup_cosine
+from llm_core.model import GPT, GPTConfig
+from llm_core.optim import (
+    AdamW,
+    Muon,
+    clip_grad_norm,
+    hidden_matrices,
+    muon_groups,
+    orthogonalise,
+    parameter_groups,
+    warmup_cosine,
+    warmup_stable_decay,
+)
 
 
 def small_model(seed: int = 0) -> nn.Module:
@@ -254,3 +265,170 @@ ONE = [nn.Parameter(torch.ones(1))]
 def test_bad_input(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+# --- Muon ---
+
+
+def stacked_model(seed: int = 0) -> nn.Module:
+    """Return a network with a table, a stack of two blocks (wide and tall matrices), and a head."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        blocks = (nn.Sequential(nn.Linear(6, 10), nn.Tanh(), nn.Linear(10, 6)) for _ in range(2))
+        return nn.ModuleDict(
+            {
+                "table": nn.Embedding(5, 6),
+                "blocks": nn.ModuleList(blocks),
+                "head": nn.Linear(6, 5, bias=False),
+            }
+        )
+
+
+def give_gradients(model: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3, 7), (7, 3), (1, 5), (2, 6, 4), (3, 4, 6)])
+def test_orthogonalise_makes_all_directions_about_equally_long(shape):
+    matrices = torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+    before = matrices.clone()
+    result = orthogonalise(matrices)
+    assert result.shape == matrices.shape
+    assert torch.equal(matrices, before)
+    singular = torch.linalg.svdvals(result)
+    assert singular.min() > 0.3
+    assert singular.max() < 1.3
+    u, _, vh = torch.linalg.svd(matrices, full_matrices=False)
+    assert torch.nn.functional.cosine_similarity(result.flatten(), (u @ vh).flatten(), dim=0) > (
+        0.95
+    )
+
+
+def test_orthogonalise_of_a_stack_is_that_of_each_matrix_and_zero_stays_zero():
+    matrices = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(2))
+    alone = torch.stack([orthogonalise(matrix) for matrix in matrices])
+    torch.testing.assert_close(orthogonalise(matrices), alone)
+    assert torch.equal(orthogonalise(torch.zeros(3, 4)), torch.zeros(3, 4))
+
+
+def test_orthogonalise_in_bfloat16_is_torchs():
+    from torch.optim._muon import _zeropower_via_newtonschulz as torchs
+
+    for shape in ((16, 16), (8, 24), (24, 8)):
+        matrix = torch.randn(*shape, generator=torch.Generator().manual_seed(3))
+        expected = torchs(matrix, (3.4445, -4.7750, 2.0315), 5, 1e-7).float()
+        for dtype in (torch.bfloat16, torch.float32):
+            error = (orthogonalise(matrix, dtype=dtype) - expected).norm() / expected.norm()
+            assert error < 0.06, (shape, dtype)  # bfloat16 has three digits
+
+
+def test_muon_moves_as_torchs_muon_and_adamw_do():
+    ours, theirs = stacked_model(), stacked_model()
+    optimizer = Muon(muon_groups(ours, 0.1, lr_scale=4.0), betas=(0.9, 0.95))
+    hidden = hidden_matrices(theirs)
+    others = [p for p in theirs.parameters() if all(p is not h for h in hidden)]
+    muon = torch.optim.Muon(hidden, lr=0.04, weight_decay=0.1, momentum=0.95)
+    matrices = [p for p in others if p.dim() == 2]
+    vectors = [p for p in others if p.dim() < 2]
+    adamw = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}],
+        lr=0.01,
+        betas=(0.9, 0.95),
+    )
+    for group in optimizer.param_groups:
+        group["lr"] = 0.01 * group.get("lr_scale", 1.0)
+    for seed in range(20):
+        for model in (ours, theirs):
+            give_gradients(model, seed)
+        optimizer.step()
+        muon.step()
+        adamw.step()
+    moved = largest_difference(ours, stacked_model())
+    assert moved > 0.1
+    assert largest_difference(ours, theirs) < 0.05 * moved  # torch's computes in bfloat16
+
+
+def test_muon_groups_sort_a_gpts_parameters():
+    model = GPT(GPTConfig(vocab_size=11, d_model=8, n_layers=2, n_heads=2, tie_weights=False))
+    groups = muon_groups(model, 0.2, lr_scale=3.0)
+    assert [group.get("muon", False) for group in groups] == [True, False, False]
+    assert [group["weight_decay"] for group in groups] == [0.2, 0.2, 0.0]
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    hidden = [names[id(p)] for p in groups[0]["params"]]
+    assert all(name.startswith("blocks.") for name in hidden)
+    assert len(hidden) == 2 * 6
+    rest = {names[id(p)] for p in groups[1]["params"]}
+    assert rest == {"token_embedding.weight", "position_embedding.weight", "head.weight"}
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+
+
+def test_muon_resumes_exactly():
+    model = stacked_model()
+    optimizer = Muon(muon_groups(model, 0.1))
+    for seed in range(4):
+        give_gradients(model, seed)
+        optimizer.step()
+    other = copy.deepcopy(model)
+    restored = Muon(muon_groups(other, 0.1))
+    restored.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    json.dumps(optimizer.state_dict()["param_groups"])
+    for seed in range(4, 8):
+        for current, step in ((model, optimizer.step), (other, restored.step)):
+            give_gradients(current, seed)
+            step()
+    assert largest_difference(model, other) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: muon_groups(nn.Linear(3, 3), 0.1), ValueError, "nothing for Muon"),
+        (lambda: muon_groups("model", 0.1), TypeError, "model"),
+        (lambda: muon_groups(stacked_model(), -1.0), ValueError, "weight_decay"),
+        (lambda: muon_groups(stacked_model(), 0.1, 0.0), ValueError, "lr_scale"),
+        (
+            lambda: Muon([{"params": [nn.Parameter(torch.ones(3))], "muon": True}]),
+            ValueError,
+            "matrices only",
+        ),
+        (lambda: Muon(muon_groups(stacked_model(), 0.1), momentum=1.0), ValueError, "momentum"),
+        (lambda: Muon(muon_groups(stacked_model(), 0.1), n_iterations=0), ValueError, "n_iter"),
+        (lambda: orthogonalise(torch.ones(3)), ValueError, "matrices"),
+        (lambda: orthogonalise([[1.0]]), TypeError, "matrices"),
+        (lambda: orthogonalise(torch.ones(2, 2), 0), ValueError, "n_iterations"),
+    ],
+)
+def test_bad_input_to_muon_is_named(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
+
+
+# --- warm-up, level, down ---
+
+
+def test_warmup_stable_decay_by_hand():
+    rates = [warmup_stable_decay(step, 2, 10, 4, max_lr=1.0, min_lr=0.2) for step in range(12)]
+    assert rates == pytest.approx([0.5, 1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2, 0.2])
+
+
+def test_a_longer_plan_changes_nothing_before_the_way_down():
+    short = [warmup_stable_decay(step, 5, 50, 10, 1e-3) for step in range(41)]
+    long = [warmup_stable_decay(step, 5, 500, 10, 1e-3) for step in range(41)]
+    assert short == long
+    assert warmup_cosine(30, 5, 50, 1e-3) != warmup_cosine(30, 5, 500, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((0, 5, 10, 6, 1.0), "warmup_steps \\+ decay_steps must be at most total_steps"),
+        ((0, 5, 10, -1, 1.0), "decay_steps"),
+        ((0, 5, 10, 2, 1.0, 2.0), "min_lr"),
+        ((-1, 5, 10, 2, 1.0), "step"),
+    ],
+)
+def test_bad_plans_are_named(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        warmup_stable_decay(*arguments)

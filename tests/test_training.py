@@ -6,6 +6,8 @@ import math
 import os
 import shutil
 import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -101,6 +103,16 @@ def test_training_learns_and_tells_its_listeners():
     assert [line["step"] for line in trainer.history] == list(range(10, 201, 10))
 
 
+def test_it_tells_how_long_a_step_takes():
+    trainer = make_trainer(n_steps=3)
+    seconds = []
+    trainer.on("step", lambda t: seconds.append(t.seconds_per_step))
+    trainer.run()
+    assert len(seconds) == 3
+    assert all(s > 0 for s in seconds)
+    assert trainer.tokens_per_second > 0
+
+
 def test_any_model_with_a_loss_of_its_own():
     line = nn.Linear(1, 1)
     x = torch.linspace(-1, 1, 16).unsqueeze(1)
@@ -134,6 +146,22 @@ def test_uneven_batches_accumulate_to_one_large_batch():
     whole, joined = trained([(x, y)]), trained(pieces)
     for a, b in zip(get_weights(whole).values(), get_weights(joined).values(), strict=True):
         assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_the_gradient_of_uneven_batches_is_that_of_one_large_batch():
+    torch.manual_seed(1)
+    x = torch.randint(0, 7, (16, 5))
+    y = (x + 1) % 7
+    y[0, 1:], y[5, 3:] = -100, -100
+    gradients = []
+    for pieces in ([slice(0, 16)], [slice(0, 1), slice(1, 5), slice(5, 16)]):
+        model, queue = Toy().double(), iter([(x[piece], y[piece]) for piece in pieces])
+        model.drop.p = 0.0
+        config = TrainConfig(n_steps=1, accumulation_steps=len(pieces), max_norm=math.inf)
+        Trainer(model, queue.__next__, config, progress=False).train_step()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert (gradients[0] - gradients[1]).abs().max() <= 1e-6
+    assert gradients[0].norm() > 1e-3
 
 
 def test_clipping_and_schedule_are_applied():
@@ -250,7 +278,12 @@ def test_resumed_run_equals_one_that_never_stopped(tmp_path, stop_at):
         assert torch.equal(weight, second.best.weights[name])
 
 
-def test_resume_with_a_small_gpt_is_exact(tmp_path):
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"muon_lr": 0.02, "decay_steps": 8}, {"muon_lr": 0.02, "precision": "bfloat16"}],
+    ids=["adamw", "muon, level then down", "muon, bfloat16"],
+)
+def test_resume_with_a_small_gpt_is_exact(tmp_path, settings):
     from llm_core.config import GPTConfig
     from llm_core.data import get_batch
     from llm_core.model import GPT
@@ -264,7 +297,7 @@ def test_resume_with_a_small_gpt_is_exact(tmp_path):
         return Trainer(
             GPT(config),
             lambda: get_batch(ids, 4, 8, generator=generator),
-            TrainConfig(n_steps=20, checkpoint_interval=10),
+            TrainConfig(n_steps=20, checkpoint_interval=10, **settings),
             generators={"data": generator},
             folder=folder,
             progress=False,
@@ -394,6 +427,10 @@ def damage(path, how):
         path.write_bytes(b"")
     elif how == "truncated":
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif how == "one bit":
+        data = bytearray(path.read_bytes())
+        data[-3] ^= 1
+        path.write_bytes(data)
     else:
         path.write_bytes(b"\xff\xfenot what you think" * 20)
 
@@ -408,6 +445,33 @@ def test_damaged_checkpoint_is_named_and_changes_nothing(tmp_path, name, how):
     with pytest.raises(error, match=name.replace(".", r"\.")):
         load_checkpoint(tmp_path, model)
     assert same_weights(model, Toy(seed=3))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "training.safetensors"])
+def test_one_changed_bit_is_noticed(tmp_path, name):
+    path = save_checkpoint(tmp_path, Toy(), step=1)
+    damage(path / name, "one bit")
+    with pytest.raises(ValueError, match=rf"{name} was changed or damaged".replace(".", r"\.")):
+        load_checkpoint(tmp_path, Toy())
+
+
+@pytest.mark.parametrize("how", ["missing", "truncated", "garbage"])
+@pytest.mark.parametrize("name", ["model.safetensors", "training.safetensors", "training.json"])
+def test_after_damage_the_checkpoint_before_is_offered(tmp_path, name, how):
+    torch.manual_seed(5)  # dropout draws from torch's own generator
+    make_trainer(tmp_path, n_steps=20).run()
+    damage(checkpoint_path(tmp_path) / name, how)
+    resumed = make_trainer(tmp_path, n_steps=20)
+    with pytest.raises((ValueError, FileNotFoundError), match="resume from") as caught:
+        resumed.resume()
+    offered = str(caught.value).rsplit("resume from ", 1)[1]
+    resumed.resume(offered)
+    assert resumed.step == 10
+    resumed.run()
+    torch.manual_seed(5)
+    whole = make_trainer(n_steps=20)
+    whole.run()
+    assert same_weights(whole.model, resumed.model)
 
 
 @pytest.mark.parametrize("how", ["empty", "truncated", "garbage"])
@@ -539,6 +603,92 @@ def test_ctrl_c_changes_nothing_while_an_interrupted_run_is_saved(tmp_path, monk
     assert load_checkpoint(tmp_path, Toy()).step == 3
 
 
+def test_stop_ends_after_a_whole_step_saves_and_run_goes_on_from_there(tmp_path):
+    torch.manual_seed(5)  # dropout draws from torch's own generator
+    whole = make_trainer(n_steps=20)
+    whole.run()
+    trainer, ends = make_trainer(tmp_path, n_steps=20), []
+    trainer.on("step", lambda t: t.stop() if t.step == 7 else None)
+    trainer.on("end", lambda t: ends.append(t.step))
+    torch.manual_seed(5)
+    trainer.run()
+    assert (trainer.step, load_checkpoint(tmp_path, Toy()).step) == (7, 7)
+    torch.manual_seed(5)
+    resumed = make_trainer(tmp_path, n_steps=20)
+    resumed.resume()
+    resumed.run()
+    assert same_weights(whole.model, resumed.model)
+    trainer.run()
+    assert ends == [7, 20]
+
+
+def in_another_thread(seconds, act):
+    timer = threading.Timer(seconds, act)
+    timer.start()
+    return timer
+
+
+def test_a_paused_run_waits_until_another_thread_lets_it_go_on():
+    trainer, steps = make_trainer(n_steps=6), []
+    paused_at = []
+
+    def on_pause(t):
+        paused_at.append((t.step, time.perf_counter()))
+        in_another_thread(0.3, t.go_on)
+
+    trainer.on("step", lambda t: (steps.append(t.step), t.pause() if t.step == 4 else None))
+    trainer.on("pause", on_pause)
+    trainer.run()
+    assert [step for step, _ in paused_at] == [4]
+    assert time.perf_counter() - paused_at[0][1] >= 0.3
+    assert steps == [1, 2, 3, 4, 5, 6]
+    assert trainer.seconds_per_step < 0.2, "a pause is no part of a step"
+
+
+def test_a_paused_run_can_be_stopped_and_a_new_run_does_not_start_paused():
+    trainer = make_trainer(n_steps=6)
+    trainer.on("step", lambda t: t.pause() if t.step == 2 else None)
+    trainer.on("pause", lambda t: in_another_thread(0.1, t.stop))
+    trainer.run()
+    assert trainer.step == 2
+    trainer.run()
+    assert trainer.step == 6
+
+
+def test_ctrl_c_while_paused_saves(tmp_path):
+    trainer = make_trainer(tmp_path, n_steps=6)
+    trainer.on("step", lambda t: t.pause() if t.step == 2 else None)
+    trainer.on(
+        "pause", lambda t: in_another_thread(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
+    )
+    with pytest.raises(TrainingInterrupted, match="step 2: saved in"):
+        trainer.run()
+    assert load_checkpoint(tmp_path, Toy()).step == 2
+
+
+def test_the_last_step_needs_no_pause():
+    trainer, paused = make_trainer(n_steps=3), []
+    trainer.on("step", lambda t: t.pause())
+    trainer.on("pause", lambda t: (paused.append(t.step), t.go_on()))
+    trainer.run()
+    assert paused == [1, 2]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_whatever_ends_a_run_its_listeners_hear_of_the_end(error):
+    trainer, ends = make_trainer(n_steps=5), []
+
+    def fail(t):
+        if t.step == 3:
+            raise error
+
+    trainer.on("step", fail)
+    trainer.on("end", lambda t: ends.append(t.step))
+    with pytest.raises(error):
+        trainer.run()
+    assert ends == [3]
+
+
 def test_numpy_numbers_in_a_config_can_be_saved(tmp_path):
     make_trainer(tmp_path, n_steps=np.int64(2), max_lr=np.float32(0.5)).run()
     assert load_checkpoint(tmp_path, Toy()).step == 2
@@ -575,6 +725,10 @@ def toy_run(**changes):
         (lambda p: TrainConfig(max_lr=None), TypeError, "max_lr"),
         (lambda p: TrainConfig(max_lr=1e-3, min_lr=1e-2), ValueError, "min_lr"),
         (lambda p: TrainConfig(n_steps=10, warmup_steps=11), ValueError, "warmup_steps"),
+        (lambda p: TrainConfig(n_steps=10, decay_steps=11), ValueError, "decay_steps"),
+        (lambda p: TrainConfig(decay_steps=-1), ValueError, "decay_steps"),
+        (lambda p: TrainConfig(muon_lr=0.0), ValueError, "muon_lr"),
+        (lambda p: TrainConfig(precision="float16"), ValueError, "precision"),
         (lambda p: TrainConfig(weight_decay=-1.0), ValueError, "weight_decay"),
         (lambda p: TrainConfig(max_norm=0.0), ValueError, "max_norm"),
         (lambda p: TrainConfig(accumulation_steps=0), ValueError, "accumulation_steps"),

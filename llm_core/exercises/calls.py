@@ -43,7 +43,8 @@ def call(function: Function, case: Case, seconds: float | None) -> Outcome:
     Only KeyboardInterrupt, the learner's own, comes out; every other error is in the outcome, an
     answer that does not stop as a TimeUpError.
     """
-    args, kwargs = copy_value(case.args), copy_value(case.kwargs or {})
+    together: dict[int, Any] = {}  # an optimizer's copy must hold the parameters of the model's
+    args, kwargs = copy_value(case.args, together), copy_value(case.kwargs or {}, together)
     with kept_torch_state(), captured_print() as printed:
         try:
             if seconds is None:
@@ -58,18 +59,25 @@ def call(function: Function, case: Case, seconds: float | None) -> Outcome:
     return Outcome(value, None, _changed(case, args, kwargs), printed.text())
 
 
-def copy_value(value: Any) -> Any:
-    """Copy tensors, and lists, tuples and dicts of them, so that nobody else can change them."""
+def copy_value(value: Any, together: dict[int, Any] | None = None) -> Any:
+    """Copy tensors, and lists, tuples and dicts of them, so that nobody else can change them.
+
+    Args:
+        value: what to copy.
+        together: what was copied before, by identity: things that hold each other, such as a model
+            and its optimizer, must be copied with one such dict. It is added to.
+    """
+    together = {} if together is None else together
     if isinstance(value, torch.Tensor):
         return value.detach().clone().requires_grad_(value.requires_grad and value.is_leaf)
     if isinstance(value, torch.Generator):
         return torch.Generator(value.device).set_state(value.get_state())
     if type(value) in (list, tuple):
-        return type(value)(copy_value(v) for v in value)
+        return type(value)(copy_value(v, together) for v in value)
     if type(value) is dict:
-        return {key: copy_value(v) for key, v in value.items()}
+        return {key: copy_value(v, together) for key, v in value.items()}
     try:
-        return copy.deepcopy(value)
+        return copy.deepcopy(value, together)
     except Exception:
         return value  # a generator, a lock: whoever compares it says what it is
 
@@ -124,8 +132,12 @@ def _changed(case: Case, args: tuple, kwargs: dict[str, Any]) -> tuple[int | str
     return tuple(name for name, before, after in pairs if _differs(before, after))
 
 
+_TO_BE_CHANGED = (torch.Generator, torch.nn.Module, torch.optim.Optimizer)
+"""What is handed over to be drawn from or trained."""
+
+
 def _differs(before: Any, after: Any) -> bool:
-    """Say whether an argument was changed; a generator is there to be drawn from."""
-    if isinstance(before, torch.Generator):
+    """Say whether an argument was changed that should not be."""
+    if isinstance(before, _TO_BE_CHANGED):
         return False
     return bool(differences(before, after, atol=0.0, rtol=0.0))

@@ -9,7 +9,7 @@ import torch
 def normal(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """Return standard normal numbers that are the same on every call."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+    return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
 
 
 def whole(seed: int, largest: int, *shape: int) -> torch.Tensor:

@@ -49,6 +49,10 @@ def describe(value: Any) -> str:
         return f"({inner},)" if len(value) == 1 else f"({inner})"
     if isinstance(value, torch.Generator):
         return "a torch.Generator"
+    if isinstance(value, torch.nn.Module):
+        return f"a model of the class {type(value).__name__}"
+    if isinstance(value, torch.optim.Optimizer):
+        return f"the optimizer {type(value).__name__}"
     if inspect.isfunction(value):
         return f"the function {value.__name__}"
     return number(value)

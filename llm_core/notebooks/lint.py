@@ -30,6 +30,7 @@ MEDIAN_LINES = 8
 PARAGRAPH_LINES = 5
 LINE_WIDTH = 100
 TAGGED_SHARE = 0.2
+MOST_EXERCISES = 10
 IGNORED = "nbval-ignore-output"
 WRITES_OUTPUT = {"print", "show_figure", "display", "check", "quiz", "progress"}
 
@@ -375,11 +376,11 @@ def anatomy(page: Page) -> Iterator[str]:
 
 
 def exercise_count(page: Page) -> Iterator[str]:
-    """Four to eight exercises; the opening chapter has at least three."""
+    """Four to ten exercises; the opening chapter has at least three."""
     count = sum("exercise" in cell.metadata.get("tags", []) for _, cell in page.cells("code"))
     least = 3 if page.path.name.startswith("00_") else 4
-    if not least <= count <= 8:
-        yield f"{count} exercises; a chapter has {least} to 8"
+    if not least <= count <= MOST_EXERCISES:
+        yield f"{count} exercises; a chapter has {least} to {MOST_EXERCISES}"
 
 
 RULES: dict[str, Rule] = {

@@ -4,7 +4,8 @@
 """
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from llm_core.files import as_path, read_json, read_tensors, write_json, write_tensors
+from llm_core.files import (
+    as_path,
+    checksum,
+    read_json,
+    read_tensors,
+    write_json,
+    write_tensors,
+)
 from llm_core.training.folder import (
     MODEL_FILE,
     STATE_FILE,
     TRAINING_FILE,
     checkpoint_path,
     make_folder,
+    previous_path,
     publish,
 )
 from llm_core.training.state import (
@@ -71,7 +80,7 @@ def save_checkpoint(
     - `model.safetensors`: the model to use (`best_weights`, else the weights of now),
     - `training.safetensors`: the state to go on from: weights, optimizer, generators. Torch's own
       generator is among them, since dropout draws from it,
-    - `training.json`: the step, the optimizer's settings and `extra`,
+    - `training.json`: the step, the optimizer's settings, the checksums of both files and `extra`,
     - and what `write_extras` wrote.
 
     Args:
@@ -100,6 +109,8 @@ def save_checkpoint(
         make_folder(partial)
         write_tensors(partial / MODEL_FILE, dict(best_weights or get_weights(model)))
         write_tensors(partial / STATE_FILE, tensors)
+        files = (MODEL_FILE, STATE_FILE)
+        description["checksums"] = {name: checksum(partial / name) for name in files}
         write_json(partial / TRAINING_FILE, description)
         if write_extras is not None:
             write_extras(partial)
@@ -132,11 +143,14 @@ def load_checkpoint(
         TypeError: an argument of the wrong kind.
         FileNotFoundError: there is no checkpoint, or a file of it is missing.
         ValueError: a file is damaged, or the checkpoint is of another model or optimizer.
+            For a missing or damaged file the message names the checkpoint before it.
     """
     path = checkpoint_path(folder)
-    description = _read_description(path)
-    tensors = read_tensors(path / STATE_FILE)
-    best_weights = read_tensors(path / MODEL_FILE)
+    with _offering_previous(folder, path):
+        description = _read_description(path)
+        tensors, best_weights = (
+            _read_whole(path / name, description) for name in (STATE_FILE, MODEL_FILE)
+        )
     weights = with_prefix(tensors, "model.")
     require_matching_weights(model, weights, path / STATE_FILE)
     require_matching_weights(model, best_weights, path / MODEL_FILE)
@@ -159,3 +173,29 @@ def _read_description(path: Path) -> dict[str, Any]:
             "Use an earlier checkpoint, or train again."
         )
     return description
+
+
+def _read_whole(path: Path, description: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Return a file's tensors, or raise when it is not, byte for byte, as it was written."""
+    tensors = read_tensors(path)
+    written = description.get("checksums", {}).get(path.name)  # none in an older checkpoint
+    if written is not None and checksum(path) != written:
+        raise ValueError(
+            f"{path} was changed or damaged after it was written: its checksum is another. "
+            "Use an earlier checkpoint, or train again."
+        )
+    return tensors
+
+
+@contextmanager
+def _offering_previous(folder: str | Path, path: Path) -> Iterator[None]:
+    """Add to an error about the files in `path` which checkpoint can be used in their place."""
+    try:
+        yield
+    except (FileNotFoundError, ValueError) as error:
+        previous = previous_path(as_path("folder", folder), path)
+        if previous is None:
+            raise
+        raise type(error)(
+            f"{error} The checkpoint before it is still there: resume from {previous}"
+        ) from error

@@ -18,6 +18,7 @@ POINTER_FILE = "latest.json"
 """Beside the checkpoints: which is the latest."""
 
 _STEP_FOLDER = re.compile(r"step-\d+(-\d+)?(\.partial)?")
+_LEFT_BEHIND = re.compile(r"(latest\.json|write-test)\.\d+\.partial")  # by a run that was killed
 
 
 def checkpoint_path(folder: str | Path) -> Path:
@@ -46,6 +47,14 @@ def checkpoint_path(folder: str | Path) -> Path:
     return path
 
 
+def previous_path(folder: Path, path: Path) -> Path | None:
+    """Return the complete checkpoint before `path`, or None when there is none."""
+    run = path.parent if folder == path else folder
+    complete = [p for p in run.glob("step-*") if not p.name.endswith(".partial")]
+    earlier = [p for p in complete if p.name < path.name]
+    return max(earlier, key=lambda p: p.name, default=None)
+
+
 def publish(partial: Path, folder: Path, step: int) -> Path:
     """Give a complete checkpoint its name, point to it, and remove those before the last two."""
     path, n = folder / f"step-{step:06d}", 1
@@ -60,6 +69,8 @@ def publish(partial: Path, folder: Path, step: int) -> Path:
     for old in folder.iterdir():
         if _STEP_FOLDER.fullmatch(old.name) and old.name not in (path.name, previous):
             shutil.rmtree(old, ignore_errors=True)
+        elif _LEFT_BEHIND.fullmatch(old.name):
+            old.unlink(missing_ok=True)
     return path
 
 

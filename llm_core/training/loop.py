@@ -5,6 +5,7 @@ of the weights. Validation, early stopping and checkpoints are in the modules be
 """
 
 import math
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +17,16 @@ from torch import nn
 from tqdm import tqdm
 
 from llm_core.files import as_path
-from llm_core.optim import LARGEST_LR, AdamW, clip_grad_norm, parameter_groups, warmup_cosine
+from llm_core.optim import (
+    LARGEST_LR,
+    AdamW,
+    Muon,
+    clip_grad_norm,
+    muon_groups,
+    parameter_groups,
+    warmup_cosine,
+    warmup_stable_decay,
+)
 from llm_core.training.checkpoints import load_checkpoint, save_checkpoint
 from llm_core.training.evaluation import (
     Batch,
@@ -31,14 +41,21 @@ from llm_core.training.interrupt import TrainingInterrupted, ctrl_c_as_flag, ctr
 from llm_core.training.stopping import EarlyStopping
 from llm_core.training.weights import set_weights
 from llm_core.validate import (
+    require_choice,
     require_module,
     require_positive_int,
     require_range,
     unwrap_numpy_numbers,
 )
 
-EVENTS = ("start", "step", "evaluate", "checkpoint", "end")
-"""What `Trainer.on` can wait for."""
+PRECISIONS = ("float32", "bfloat16")
+"""What the model can compute in while it trains; weights and updates stay in float32."""
+
+EVENTS = ("start", "step", "evaluate", "checkpoint", "pause", "end")
+"""What `Trainer.on` can wait for; "end" comes also when Ctrl-C or an error ends the run."""
+
+PAUSE_POLL = 0.05
+"""Seconds between two looks at whether a paused run shall go on."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +67,19 @@ class TrainConfig:
         max_lr: the highest learning rate, reached after the warm-up.
         min_lr: the lowest, reached at the end; None means a tenth of `max_lr`.
         warmup_steps: steps in which the rate climbs; None means a twentieth of `n_steps`.
+        decay_steps: None takes half a cosine down, see `optim.warmup_cosine`; a number keeps the
+            rate level and then goes down straight in that many steps at the end, see
+            `optim.warmup_stable_decay`.
+        muon_lr: the highest learning rate of `optim.Muon` for the matrices of the blocks, about
+            0.02; None trains everything with AdamW.
+        muon_momentum: see `optim.Muon`; 0.9 suits short runs.
         weight_decay: decay of the matrices, see `optim.parameter_groups`.
         betas: see `optim.AdamW`. 0.95 rather than 0.999 forgets an outlier sooner.
         max_norm: the longest gradient, see `optim.clip_grad_norm`.
         accumulation_steps: batches whose gradients are joined into one update; they count by
             their number of targets, so that uneven batches give the same as one large one.
+        precision: "float32", or "bfloat16" for the matrix products of the forward and backward
+            pass, which a GPU does several times faster; weights and updates stay in float32.
         eval_interval: steps between two looks at the validation set.
         checkpoint_interval: steps between two checkpoints.
         patience: stop after this many evaluations in a row without a better validation loss;
@@ -68,10 +93,14 @@ class TrainConfig:
     max_lr: float = 1e-3
     min_lr: float | None = None
     warmup_steps: int | None = None
+    decay_steps: int | None = None
+    muon_lr: float | None = None
+    muon_momentum: float = 0.9
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.95)
     max_norm: float = 1.0
     accumulation_steps: int = 1
+    precision: str = "float32"
     eval_interval: int = 100
     checkpoint_interval: int = 100
     patience: int | None = None
@@ -86,11 +115,22 @@ class TrainConfig:
             object.__setattr__(self, "min_lr", self.max_lr / 10)
         if self.warmup_steps is None:
             object.__setattr__(self, "warmup_steps", self.n_steps // 20)
-        warmup_cosine(0, self.warmup_steps, self.n_steps, self.max_lr, self.min_lr)  # validates
+        self.lr_at(0)  # validates the schedule
+        if self.muon_lr is not None:
+            require_range("muon_lr", self.muon_lr, 0.0, LARGEST_LR, open_low=True)
+        require_range("muon_momentum", self.muon_momentum, 0.0, 0.9999)
+        require_choice("precision", self.precision, PRECISIONS)
         require_range("weight_decay", self.weight_decay, 0.0, 1e3)
         require_range("max_norm", self.max_norm, 0.0, math.inf, open_low=True)
         if self.patience is not None:
             require_positive_int("patience", self.patience)
+
+    def lr_at(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        plan = (step, self.warmup_steps, self.n_steps)
+        if self.decay_steps is None:
+            return warmup_cosine(*plan, self.max_lr, self.min_lr)
+        return warmup_stable_decay(*plan, self.decay_steps, self.max_lr, self.min_lr)
 
 
 class Trainer:
@@ -110,6 +150,7 @@ class Trainer:
         lr: learning rate of the last step.
         grad_norm: length of the last gradient before clipping.
         tokens_per_second: targets trained on in a second, over the last few steps.
+        seconds_per_step: time that a step takes, over the last few steps.
         best: an `EarlyStopping`; `best.loss`, `best.step` and `best.weights` are the best so far.
         history: one dictionary for each evaluation: step, loss, val_loss, lr.
 
@@ -119,7 +160,8 @@ class Trainer:
         config: how to train.
         validation: the same batches for each evaluation; none means no validation.
         loss: called as `loss(model, batch)`; returns the mean over the batch's targets.
-        optimizer: by default `AdamW` on `parameter_groups`.
+        optimizer: by default `AdamW` on `parameter_groups`, or with `config.muon_lr` `Muon` on
+            `muon_groups`. A group's rate is the schedule's, times its "lr_scale" if it has one.
         generators: the random generators that `next_batch` draws from, by name. A checkpoint
             holds their states, so that a resumed run sees the same batches.
         folder: where checkpoints go; None keeps none.
@@ -156,10 +198,11 @@ class Trainer:
         self.best = EarlyStopping(self.config.patience)
         self.step = 0
         self.loss = self.val_loss = self.lr = self.grad_norm = None
-        self.tokens_per_second = 0.0
+        self.tokens_per_second = self.seconds_per_step = 0.0
         self.history: list[dict[str, Any]] = []
         self._callbacks: dict[str, list[Callable[[Trainer], None]]] = {name: [] for name in EVENTS}
         self._saved_step: int | None = None
+        self._paused, self._stopped = threading.Event(), threading.Event()
 
     def on(self, event: str, callback: Callable[["Trainer"], None]) -> None:
         """Call `callback(trainer)` at each `event`, one of `EVENTS`.
@@ -179,7 +222,8 @@ class Trainer:
 
         Ctrl-C is taken at the end of a step: what was trained is saved, then it goes on up. A
         second one, a second or more later, stops in the middle of the step without saving; while
-        a checkpoint is written, none does.
+        a checkpoint is written, none does. `stop` ends the run without an error; called again,
+        `run` goes on from there.
 
         Raises:
             TrainingInterrupted: Ctrl-C; says what was saved.
@@ -189,21 +233,39 @@ class Trainer:
         """
         if self.folder is not None:
             require_writable_folder(self.folder)
+        self._paused.clear()
+        self._stopped.clear()
         self._emit("start")
-        with ctrl_c_as_flag() as interrupted, self._progress_bar() as bar:
-            while self.step < self.config.n_steps and not self.best.should_stop:
-                self.train_step()
-                if self._due(self.config.eval_interval) and self.validation:
-                    self.evaluate()
-                if self._due(self.config.checkpoint_interval):
-                    self.save()
-                self._show(bar)
+        try:
+            with ctrl_c_as_flag() as interrupted, self._progress_bar() as bar:
+                while not self._finished():
+                    self._take_turn()
+                    self._show(bar)
+                    self._wait_while_paused(interrupted)
+                    if interrupted.is_set():
+                        self._stop_for_interrupt()
+                self.save()
                 if interrupted.is_set():
                     self._stop_for_interrupt()
-            self.save()
-            if interrupted.is_set():
-                self._stop_for_interrupt()
-        self._emit("end")
+        finally:
+            self._emit("end")
+
+    def pause(self) -> None:
+        """Hold the run after the present step until `go_on` or `stop`; from any thread."""
+        self._paused.set()
+
+    def go_on(self) -> None:
+        """Let a paused run go on; from any thread."""
+        self._paused.clear()
+
+    def stop(self) -> None:
+        """End the run after the present step and save, as at its last step; from any thread."""
+        self._stopped.set()
+
+    @property
+    def stopped(self) -> bool:
+        """True from `stop` until the next run."""
+        return self._stopped.is_set()
 
     def train_step(self) -> None:
         """Make one update of the weights, from `accumulation_steps` batches.
@@ -225,7 +287,7 @@ class Trainer:
         self._require_finite("gradient's length", self.grad_norm)
         self.optimizer.step()
         self.step += 1
-        self._measure_speed(n_targets / (time.perf_counter() - started))
+        self._measure_speed(n_targets, time.perf_counter() - started)
         self._emit("step")
 
     def evaluate(self) -> float:
@@ -235,7 +297,8 @@ class Trainer:
             ValueError: the trainer has no validation batches.
             FloatingPointError: the loss is NaN or infinite.
         """
-        self.val_loss = evaluate(self.model, self.validation, self.loss_function)
+        with self._precision():
+            self.val_loss = evaluate(self.model, self.validation, self.loss_function)
         self._require_finite("validation loss", self.val_loss)
         self.best.update(self.val_loss, self.step, self.model)
         self.history.append(
@@ -296,22 +359,25 @@ class Trainer:
             set_weights(self.model, self.best.weights)
 
     def _default_optimizer(self) -> AdamW:
-        groups = parameter_groups(self.model, self.config.weight_decay)
-        return AdamW(groups, lr=self.config.max_lr, betas=self.config.betas)
+        config = self.config
+        settings = {"lr": config.max_lr, "betas": config.betas}
+        if config.muon_lr is None:
+            return AdamW(parameter_groups(self.model, config.weight_decay), **settings)
+        lr_scale = config.muon_lr / config.max_lr
+        groups = muon_groups(self.model, config.weight_decay, lr_scale)
+        return Muon(groups, momentum=config.muon_momentum, **settings)
 
     def _set_lr(self) -> float:
-        """Give every parameter group the rate of this step, and return it."""
-        config = self.config
-        lr = warmup_cosine(
-            self.step, config.warmup_steps, config.n_steps, config.max_lr, config.min_lr
-        )
+        """Give every parameter group the rate of this step, and return the schedule's."""
+        lr = self.config.lr_at(self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("lr_scale", 1.0)
         return lr
 
     def _backward(self, batch: Batch, n_targets: int) -> float:
         """Add one batch's share of the gradient, and return its share of the mean loss."""
-        loss = self.loss_function(self.model, batch)
+        with self._precision():
+            loss = self.loss_function(self.model, batch)
         require_one_loss(loss)
         if not loss.requires_grad:
             raise ValueError(
@@ -322,6 +388,32 @@ class Trainer:
         loss.backward()
         return loss.item()
 
+    def _precision(self) -> torch.autocast:
+        """Return a block in which matrix products are in the config's precision."""
+        device = next(self.model.parameters()).device.type
+        lower = self.config.precision == "bfloat16"
+        return torch.autocast(device, torch.bfloat16, enabled=lower)
+
+    def _take_turn(self) -> None:
+        """Make one update, and evaluate and save when it is time."""
+        self.train_step()
+        if self._due(self.config.eval_interval) and self.validation:
+            self.evaluate()
+        if self._due(self.config.checkpoint_interval):
+            self.save()
+
+    def _finished(self) -> bool:
+        """Say whether the run is at its end: the last step, early stopping, or `stop`."""
+        stopped = self.best.should_stop or self.stopped
+        return stopped or self.step >= self.config.n_steps
+
+    def _wait_while_paused(self, interrupted: threading.Event) -> None:
+        if not self._paused.is_set() or self._finished():
+            return
+        self._emit("pause")
+        while self._paused.is_set() and not self.stopped and not interrupted.is_set():
+            time.sleep(PAUSE_POLL)
+
     def _due(self, interval: int) -> bool:
         return self.step % interval == 0 or self.step == self.config.n_steps
 
@@ -329,10 +421,11 @@ class Trainer:
         for callback in self._callbacks[event]:
             callback(self)
 
-    def _measure_speed(self, rate: float) -> None:
-        """Keep a running mean of the speed, so that the bar does not jump."""
-        before = self.tokens_per_second or rate
-        self.tokens_per_second = 0.9 * before + 0.1 * rate
+    def _measure_speed(self, n_targets: int, seconds: float) -> None:
+        """Keep running means of speed and time, so that the bar does not jump."""
+        rate = n_targets / seconds
+        self.tokens_per_second = 0.9 * (self.tokens_per_second or rate) + 0.1 * rate
+        self.seconds_per_step = 0.9 * (self.seconds_per_step or seconds) + 0.1 * seconds
 
     def _progress_bar(self) -> tqdm:
         return tqdm(

@@ -879,10 +879,11 @@ const kit = (() => {
   /**
    * Curves over a common row of numbers, with axes and a legend.
    *
-   * `draw` takes `x` (numbers in rising order) and `series`, each { name, values, dashed, muted }; a
-   * value of null leaves a gap. With `log` the values are powers of ten and the axis says so. `low`
-   * and `high` are ends that the axis at least reaches. `onhover(i)` gets the index of the nearest x,
-   * or null when the pointer leaves; `hovered` marks one.
+   * `draw` takes `x` (numbers in rising order) and `series`, each { name, values, dashed, muted,
+   * marked, x }; a value of null leaves a gap, a `marked` series has the marking colour and dots, and
+   * one with an `x` of its own stands over that. With `log` the values are powers of ten and the axis
+   * says so. `low` and `high` are ends that the axis at least reaches. `onhover(i)` gets the index of
+   * the nearest x, or null when the pointer leaves; `hovered` marks one.
    */
   function curves({ onhover = () => {} } = {}) {
     const picture = canvas();
@@ -905,7 +906,7 @@ const kit = (() => {
       const font = `11px ${colours.font}`;
       context.font = font;
       const left = Math.ceil(Math.max(...tickTexts.map((text) => context.measureText(text).width))) + 10;
-      const box = { left, top: 24, width: room - left - 10, height: height - 24 - 34 };
+      const box = { left, top: 24, width: room - left - 18, height: height - 24 - 34 };
       const span = x.at(-1) - x[0] || 1;
       const across = (value) => box.left + ((value - x[0]) / span) * box.width;
       const down = (value) => box.top + box.height * (1 - (value - bottom) / (top - bottom || 1));
@@ -934,25 +935,29 @@ const kit = (() => {
           stroke([[across(x[hovered]), box.top], [across(x[hovered]), box.top + box.height]]);
         }
         let legend = box.left + 2;
-        for (const { name, values, dashed = false, muted = false } of series) {
-          context.strokeStyle = muted ? colours.muted : colours.accent;
-          context.lineWidth = muted ? 1.5 : 2.5;
+        for (const { name, values, dashed = false, muted = false, marked = false, x: own = x } of series) {
+          context.strokeStyle = muted ? colours.muted : marked ? colours.mark : colours.accent;
+          context.lineWidth = muted || marked ? 1.5 : 2.5;
           context.setLineDash(dashed ? [5, 4] : []);
-          const points = Array.from(values, (value, i) => (value === null ? null : [across(x[i]), down(value)]));
+          const points = Array.from(values, (value, i) => (value === null ? null : [across(own[i]), down(value)]));
           stroke(points);
+          if (marked) points.forEach((point) => point && dot(point, 3));
           stroke([[legend, 9], [legend + 22, 9]]);
           context.setLineDash([]);
           context.fillStyle = colours.ink;
           context.textAlign = "left";
           context.fillText(name, legend + 27, 10);
           legend += 27 + context.measureText(name).width + 18;
-          if (hovered === null || points[hovered] === null) continue;
-          context.fillStyle = context.strokeStyle;
-          context.beginPath();
-          context.arc(...points[hovered], 4, 0, 2 * Math.PI);
-          context.fill();
+          if (hovered !== null && own === x && points[hovered] !== null) dot(points[hovered], 4);
         }
       });
+
+      function dot(point, radius) {
+        context.fillStyle = context.strokeStyle;
+        context.beginPath();
+        context.arc(...point, radius, 0, 2 * Math.PI);
+        context.fill();
+      }
 
       function stroke(points) {
         context.beginPath();
