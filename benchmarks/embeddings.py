@@ -11,13 +11,13 @@
 
 import argparse
 import itertools
-import statistics
 import time
 from collections.abc import Callable
 from functools import partial
 
 import torch
 import torch.nn.functional as F
+from _turns import take_turns, timed
 
 from llm_core.corpus import stories
 from llm_core.corpus.words import ANIMALS, PLACES
@@ -42,32 +42,15 @@ def by_product(table: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
     return F.one_hot(ids, len(table)).to(table.dtype) @ table
 
 
+def close(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return torch.allclose(one, other, atol=1e-4)
+
+
 def with_gradient(look_up: Callable, table: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
     """Return the gradient of the table for the sum of the squares of what is looked up."""
     table.grad = None
     look_up(table, ids).square().sum().backward()
     return table.grad
-
-
-def timed(call: Callable) -> tuple[float, torch.Tensor]:
-    """Return the seconds that `call` took, and its result."""
-    start = time.perf_counter()
-    result = call()
-    return time.perf_counter() - start, result
-
-
-def take_turns(sides: dict[str, Callable], rounds: int) -> dict[str, float]:
-    """Time the sides in turn; return the median of each, in seconds. Their results must agree."""
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):
-        results = []
-        for name, call in sides.items():
-            seconds, result = timed(call)
-            times[name].append(seconds)
-            results.append(result)
-        if not all(torch.allclose(result, results[0], atol=1e-4) for result in results):
-            raise SystemExit(f"the sides disagree: {list(sides)}")
-    return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
 def compare_look_up(n_tokens: int, width: int, rounds: int) -> None:
@@ -84,7 +67,7 @@ def compare_look_up(n_tokens: int, width: int, rounds: int) -> None:
         }
         for way, run in ways.items():
             sides = {f.__name__: partial(run, f, table, ids) for f in (by_look_up, by_product)}
-            fast, slow = take_turns(sides, rounds).values()
+            fast, slow = take_turns(sides, rounds, agree=close).values()
             told = f"{1000 * fast:>7.2f} ms {1000 * slow:>7.1f} ms  {slow / fast:.0f}"
             print(f"{size:>8,}  {way:14} {told}")
 
@@ -109,7 +92,7 @@ def measure_skipgram(n_seeds: int) -> None:
     for seed in range(n_seeds):
         generator = torch.Generator().manual_seed(seed)
         train = partial(train_skipgram, ids, len(words), generator=generator, progress=False)
-        seconds, vectors = timed(train)
+        seconds, vectors = timed(train, time.perf_counter)
         right = share_right(words, vectors)
         total = sum(n for n, _ in right.values()), sum(n for _, n in right.values())
         told = ", ".join(f"{family} {n}/{of}" for family, (n, of) in right.items())

@@ -19,10 +19,11 @@ import argparse
 import os
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+from _turns import take_turns, timed
 
 from llm_core.corpus import load_text
 from llm_core.tokens import BPETokenizer
@@ -31,27 +32,8 @@ from llm_core.tokens.bpe_training import count_words, learn_merges, recount_merg
 SHAKESPEARE = Path(__file__).parents[2] / "shared" / "data" / "tinyshakespeare.txt"
 MOST_SECONDS, LEAST_RATIO, LEAST_MB_PER_SECOND = 10.0, 20.0, 0.5
 """What the course promises for 1 MB of text and 1,000 tokens on two cores."""
-
-
-def timed(call: Callable) -> tuple[float, object]:
-    """Return the seconds that `call` kept the processor busy, and its result."""
-    start = time.process_time()
-    result = call()
-    return time.process_time() - start, result
-
-
-def take_turns(sides: dict[str, Callable], rounds: int) -> dict[str, float]:
-    """Time the sides in turn; return the median of each, in seconds. Their results must agree."""
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):
-        results = []
-        for name, call in sides.items():
-            seconds, result = timed(call)
-            times[name].append(seconds)
-            results.append(result)
-        if any(result != results[0] for result in results):
-            raise SystemExit(f"the sides disagree: {list(sides)}")
-    return {name: statistics.median(seconds) for name, seconds in times.items()}
+CLOCK = time.process_time
+"""Seconds that the processor was busy: nothing here uses two threads."""
 
 
 def compare_learning(text: str, n_merges: int, rounds: int) -> float:
@@ -59,9 +41,9 @@ def compare_learning(text: str, n_merges: int, rounds: int) -> float:
     words = count_words([text], None)
     print(f"learning {n_merges} merges from {len(words)} distinct words, words counted beforehand")
     print("  recounting takes a minute or two ...", flush=True)
-    incremental = [timed(lambda: learn_merges(words, n_merges)) for _ in range(rounds)]
-    naive_seconds, naive = timed(lambda: recount_merges(words, n_merges))
-    incremental += [timed(lambda: learn_merges(words, n_merges)) for _ in range(rounds)]
+    incremental = [timed(lambda: learn_merges(words, n_merges), CLOCK) for _ in range(rounds)]
+    naive_seconds, naive = timed(lambda: recount_merges(words, n_merges), CLOCK)
+    incremental += [timed(lambda: learn_merges(words, n_merges), CLOCK) for _ in range(rounds)]
     seconds = statistics.median(s for s, _ in incremental)
     print(f"  incremental  {seconds:8.2f} s\n  recounting   {naive_seconds:8.2f} s")
     if naive != incremental[0][1]:
@@ -85,6 +67,7 @@ def compare_encoding(text: str, tokenizer: BPETokenizer, rounds: int) -> float:
             "Hugging Face": lambda: fast.encode(text).ids,
         },
         rounds,
+        CLOCK,
     )
     megabytes = len(text.encode("utf-8")) / 1e6
     print(f"encoding with {tokenizer.vocab_size} tokens")
@@ -105,7 +88,7 @@ def main() -> None:
     args = parser.parse_args()
     text = load_text(args.text)
     print(f"{args.text}: {len(text.encode('utf-8')) / 1e6:.2f} MB")
-    seconds, tokenizer = timed(lambda: BPETokenizer.train(text, args.vocab_size))
+    seconds, tokenizer = timed(lambda: BPETokenizer.train(text, args.vocab_size), CLOCK)
     print(f"BPETokenizer.train to {args.vocab_size} tokens, counting included: {seconds:.2f} s")
     speed = compare_encoding(text, tokenizer, args.rounds)
     ratio = compare_learning(text, args.vocab_size - 256, args.rounds)
