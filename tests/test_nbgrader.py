@@ -1,4 +1,4 @@
-"""A chapter as generated is an nbgrader assignment: release, two submissions, two scores."""
+"""A chapter as generated is an nbgrader assignment: release, three submissions, three scores."""
 
 import os
 import shutil
@@ -75,7 +75,7 @@ def wrong(source):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_wrong_submission_scores_less_than_a_right_one(course, chapter):
+def test_three_submissions_get_the_scores_that_they_earned(course, chapter):
     api, root = course
     solved = exercises(nbformat.read(chapter.solution, as_version=4))
     right = {grade_id: cell.source for grade_id, cell in solved.items()}
@@ -85,11 +85,14 @@ def test_a_wrong_submission_scores_less_than_a_right_one(course, chapter):
     del part[open_still]
     submit(root, "ada", chapter, right)
     submit(root, "bob", chapter, part)
+    submit(root, "cyd", chapter, {})
     ada, maximum = grade(api, root, "ada")
     bob, _ = grade(api, root, "bob")
-    print(f"scores: right {ada:g}, with one wrong and one open {bob:g}, of {maximum:g}")
+    cyd, _ = grade(api, root, "cyd")
+    print(f"scores: right {ada:g}, partly {bob:g}, all open {cyd:g}, of {maximum:g}")
     assert ada == maximum == len(right)
     assert bob == maximum - 2
+    assert cyd == 0
 
 
 def test_what_nbgrader_releases_is_the_learners_chapter(course, chapter):
