@@ -819,18 +819,18 @@ for name in list(VARIANTS)[:3]:
 # %% [markdown]
 # ### Which of them learns?
 #
-# Now the same five, trained: 80 steps on stories, with the loop of the last chapter. Guessing each
+# Now the same five, trained: 60 steps on stories, with the loop of the last chapter. Guessing each
 # token by how often it occurs, and nothing else, costs about 4.4 nats; a model that has learned
 # anything about order is below that.
 #
-# **Predict:** how many of the five get below 4 nats in 80 steps?
+# **Predict:** how many of the five get below 4 nats in 60 steps?
 
 # %%
 my_guess = None  # a number from 0 to 5
 predict("block.how_many_learn", my_guess)
 
 # %%
-STEPS = 80
+STEPS = 60
 
 
 def train(name, learning_rate=3e-3):
@@ -839,7 +839,7 @@ def train(name, learning_rate=3e-3):
     model, rng, losses = new_model(name), torch.Generator().manual_seed(1), []
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, fused=True)
     for _ in tqdm(range(STEPS), desc=name, file=sys.stdout):
-        x, y = get_batch(text_ids, 16, CONTEXT, generator=rng)
+        x, y = get_batch(text_ids, 8, CONTEXT, generator=rng)
         loss = cross_entropy(model(x), y)
         optimizer.zero_grad()
         loss.backward()
@@ -895,8 +895,8 @@ print("below 4 nats:", ", ".join(name for name, loss in final.items() if loss < 
 #    beginning its stream has grown and its loss is far too high. Start with larger numbers and it
 #    explodes.
 # 2. *Residual, post-norm* is stuck at this learning rate, not for ever. With a third of it, it
-#    learns. The first Transformer therefore began with a tiny learning rate and raised it slowly, a
-#    **warm-up**; chapter 07 builds one.
+#    learns, if later than the two above. The first Transformer therefore began with a tiny learning
+#    rate and raised it slowly, a **warm-up**; chapter 07 builds one.
 # 3. *Norm, no residual* had a healthy gradient, and learned nothing. Why?
 
 # %% [markdown]
@@ -966,7 +966,7 @@ BlockExplorer()
 
 # %% [markdown]
 # The curves do not show everything. Without an activation the gradient flows well, but each
-# feed-forward layer, with its 8,352 parameters, can do no more than one matrix with 1,024.
+# feed-forward layer, with its 8,352 parameters, can do no more than one linear layer with 1,056.
 
 # %% [markdown]
 # ## 7. What training makes of the stream
@@ -1406,6 +1406,10 @@ check("block.expose_bug", expose_bug)
 # A causal mask guards attention alone. Any other part that mixes tokens, be it a mean, can let the
 # future through. Chapter 06 tests whole models in this way: change a late token, and no earlier
 # output may move.
+#
+# A stack of blocks is not a language model yet: it takes vectors and returns vectors, so it can
+# neither read an id nor name the next token. Chapter 06 puts embeddings in front and logits behind,
+# chooses the random numbers to start from, and counts what the whole costs.
 
 # %% [markdown]
 # ## Recap
@@ -1440,11 +1444,9 @@ progress()
 #   1e-3)`. How does it compare now? And pre-norm with three times as much?
 # - In `AnyBlock`, divide every sub-layer's output by $\sqrt{48}$ (there are 48 of them). What does
 #   that do to the size of the stream without a norm? Chapter 06 does something like it.
-# - Give `likeness` the trained storyteller. Do its tokens become more alike from block to block?
+# - Walk through the trained storyteller as `read_stream` does, and take the likeness after each
+#   block. Do its tokens become more alike?
 # - Write layer norm's backward pass by hand and compare it with `x.grad`.
-#
-# Next: `06_model` stacks these blocks, puts embeddings in front and logits behind, and counts what
-# it all costs.
 #
 # ## Papers
 #
