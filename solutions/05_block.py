@@ -742,7 +742,7 @@ VARIANTS = {
     "norm, no residual": (False, "pre"),
     "neither": (False, "none"),
 }
-STYLES = ["-", "--", "-.", ":", (0, (9, 2, 1, 2, 1, 2))]  # lines are told apart without colour, too
+STYLES = ["-", "--", "-.", ":", (0, (4, 1, 1, 1, 1, 1))]  # lines are told apart without colour, too
 
 
 def new_model(name):
