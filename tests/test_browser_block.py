@@ -67,7 +67,7 @@ def drive_pictures(hand: Hand) -> None:
     assert diagram.get_attribute("aria-label").startswith("Diagram of one block, from top to")
     for what, across, down in (
         ("norm in the diagram", 0.6, 0.15),
-        ("feed-forward in the diagram", 0.6, 0.8),
+        ("feed-forward in the diagram", 0.6, 0.72),
         ("stream in the diagram", 0.07, 0.25),
         ("stream in the diagram again", 0.07, 0.25),
     ):
