@@ -4,10 +4,10 @@
 # ![The course as a row of eight steps, from tokens to sampling. You are at the start, before
 # the first.](../assets/map_00.svg)
 #
-# In this course you build a language model, the kind of program that continues a text, from its
-# smallest parts to one that writes stories. Yours is a **Transformer**, as are nearly all the large
-# ones of today. Nothing is taken on trust: every part is written by hand, checked, and looked at
-# while it works.
+# In this course you build a **language model**, a program that continues a text, from its smallest
+# parts to one that writes stories. Yours is a **Transformer**, a model in which the words of a text
+# look at each other; nearly all the large ones of today are of this kind. Nothing is taken on
+# trust: every part is written by hand, checked, and looked at while it works.
 #
 # **You will** check your machine, let a finished model write a story, and warm up with tensors, the
 # arrays of numbers that everything here is made of.
@@ -21,7 +21,11 @@
 #
 # This page is a **notebook**: text, and cells of Python. Click the cell below and press
 # **Shift + Enter**. The cell runs, its output appears under it, and the next cell is chosen.
-# (*Run → Run All Cells* runs the whole page.)
+# (*Run → Run All Cells* runs the whole page.) The Python behind a page is its **kernel**. It keeps
+# your variables from cell to cell, and *Kernel → Restart Kernel* makes it begin anew.
+#
+# Every term of the course stands in the [glossary](../assets/glossary.md), with the chapter that
+# explains it.
 
 # %%
 import torch
@@ -44,15 +48,19 @@ check_environment()
 # %% [markdown]
 # ## A taste of the end
 #
-# The course comes with a small model that was trained on short stories, by the code that you are
-# going to write. For a model, a text is a row of **tokens**: here, words and signs such as the full
-# stop. Each token that the model knows has a number, its **id**.
+# A **model** is a computation with many adjustable numbers. **Training** adjusts them, on many
+# examples, until the model does its task well. The course comes with a small model that was trained
+# on short stories, by the code that you are going to write.
+#
+# For a model, a text is a row of **tokens**: here, words and signs such as the full stop. Each
+# token that the model knows has a number, its **id**.
 #
 # The model reads a beginning and says, for each token that it knows, how likely that token is to
 # come next. One is drawn, added to the text, and the model is asked again.
 #
-# **Things to try:** press *Generate*. Then move **temperature**, which says how daring the draw is,
-# to 0, and to 2. What happens to the story, and to the bars of likely next tokens?
+# **Things to try:** press *Generate*. Then move *temperature*, which says how daring the draw is,
+# to 0, and to 2. What happens to the story, and to the bars of likely next tokens? (The **seed** is
+# the number from which the random draws start: the same seed draws the same story again.)
 
 # %% tags=["nbval-ignore-output"]
 from llm_core.widgets.start_here import StoryTeller
@@ -90,18 +98,17 @@ print(tokenizer.decode(story[0].tolist()))
 #
 # | Chapter | What it builds |
 # |---|---|
-# | 01 tokens | from a text to numbers, and to batches of training examples |
+# | 01 tokens | from a text to numbers, and to examples that a model can learn from |
 # | 02 embeddings | from a number to a vector with a meaning |
 # | 03 positions | telling the model what comes first |
 # | **04 attention** | tokens that look at each other |
-# | 05 block | attention and a small network, stacked so that they can learn |
+# | 05 block | attention with what it takes to pile up many of them |
 # | 06 model | the whole stack, counted and measured |
 # | 07 training | making it learn, and watching it do so |
 # | 08 sampling | making it speak |
 #
-# In this release the chapters up to `04_attention` are finished, and `08_sampling`; the others
-# follow in the same form. Work through them in order: each uses the words that the one before it
-# has explained.
+# In this release the chapters 00 to 08 are finished. Work through them in order: each uses the
+# words that the ones before it have explained.
 
 # %% [markdown]
 # ## How the exercises work
@@ -120,9 +127,13 @@ print(tokenizer.decode(story[0].tolist()))
 # %% [markdown]
 # ## Warm-up: tensors
 #
-# A **tensor** is an array of numbers with any number of axes. A vector has one axis, a matrix two.
-# The **shape** says how long each axis is. Most mistakes in this field are about shapes, so we
-# write them down all the time.
+# A **tensor** is an array of numbers. Each direction in which they are counted is an **axis**: a
+# vector has one axis, a matrix two, and there may be more. The **shape** says how long each axis
+# is. Most mistakes in this field are about shapes, so we write them down all the time.
+#
+# Tensors come from PyTorch, the library that Python knows as `torch`. What kind of numbers a tensor
+# holds is its **dtype**: `float32` for floats, unless you ask for others, and `int64` for whole
+# numbers.
 
 # %%
 x = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 9.0]])
@@ -131,8 +142,9 @@ print(x)
 print("shape:", tuple(x.shape))
 
 # %% [markdown]
-# Axes are counted from 0; `dim=-1` is the last one. A sum along an axis makes that axis disappear.
-# The same holds for `x.mean(dim=...)`, the mean, and `x.amax(dim=...)`, the largest entry.
+# Axes are counted from 0, and torch calls them `dim`; `dim=-1` is the last one. A sum along an axis
+# makes that axis disappear. The same holds for `x.mean(dim=...)`, the mean, and `x.amax(dim=...)`,
+# the largest entry.
 
 # %%
 print("down the columns, dim=0: ", x.sum(dim=0))
@@ -141,9 +153,9 @@ print("along the rows, dim=-1:  ", x.sum(dim=-1))
 # %% [markdown]
 # ### Broadcasting
 #
-# Two tensors of different shapes can be added when their axes fit: compared **from the right**, two
+# Two tensors of different shapes can be added when their axes fit: compared *from the right*, two
 # axes fit if they are equally long, or one of them has length 1 or is missing. The short one is
-# repeated.
+# repeated. This is **broadcasting**.
 
 # %%
 column = torch.tensor([[10.0], [20.0]])  # (2, 1)
@@ -215,8 +227,8 @@ check("start_here.center_rows", center_rows)
 # ### Many dot products at once
 #
 # The **dot product** of two vectors multiplies them number by number and adds up. It is large when
-# they point the same way, 0 when they are at right angles. A matrix product `A @ B` is a table of
-# dot products: of every row of `A` with every **column** of `B`.
+# they point the same way, 0 when they are at right angles. A **matrix product** `A @ B` is a table
+# of dot products: of every row of `A` with every *column* of `B`.
 
 # %%
 a = torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]])  # three vectors
@@ -227,8 +239,9 @@ print("all, shape (3, 2):")
 print(a @ b.T)
 
 # %% [markdown]
-# `b.T` turns the rows of `b` into columns. With more than two axes, `@` works on the last two and
-# repeats over the others, and `b.transpose(-2, -1)` swaps the last two.
+# `b.T` turns the rows of `b` into columns. With more than two axes, `@` works on the last two, once
+# for each item of the others, and `b.transpose(-2, -1)` swaps the last two. In the exercise the
+# first axis counts the items: item 0 of `a` meets item 0 of `b`, and so on.
 
 # %% [markdown]
 # ### Exercise 2: pairwise dot products
@@ -236,7 +249,7 @@ print(a @ b.T)
 
 # %% tags=["exercise"]
 def pairwise_dots(a, b):
-    """Dot products of every vector of a with every vector of b, for each item of a batch.
+    """Dot products of every vector of a with every vector of b, for each of B items.
 
     Args:
         a: shape (B, T, D): B items, each with T vectors of D numbers.
@@ -256,8 +269,8 @@ check("start_here.pairwise_dots", pairwise_dots)
 # %% [markdown]
 # ### Rows of a table
 #
-# A model keeps one vector for each word in a table, and a text is a list of row numbers. Indexing
-# with a list of numbers picks those rows, in that order, with repeats.
+# A model keeps one vector for each token in a table, and a text is a list of row numbers, the ids.
+# Indexing with a list of numbers picks those rows, in that order, with repeats: a **row look-up**.
 
 # %%
 table = torch.tensor([[0.0, 0.1], [1.0, 1.1], [2.0, 2.1]])
@@ -273,11 +286,11 @@ print(table[rows])
 
 # %% tags=["exercise"]
 def look_up(table, ids):
-    """Replace each number by its row of the table.
+    """Replace each id by its row of the table.
 
     Args:
         table: shape (V, C): V rows of C numbers.
-        ids: integer tensor of shape (B, T) with numbers from 0 to V - 1.
+        ids: int64 tensor of shape (B, T), B texts of T tokens, with numbers from 0 to V - 1.
 
     Returns:
         Shape (B, T, C). Entry [n, t] is the row table[ids[n, t]].
@@ -291,7 +304,9 @@ def look_up(table, ids):
 check("start_here.look_up", look_up)
 
 # %% [markdown]
-# You have written the first layer of a language model: chapter 02 calls it an **embedding**.
+# A model is a row of **layers**, computations of which each takes the tensor that the one before it
+# has made. You have written the first layer of a language model; chapter 02 gives it its name. What
+# is missing is what comes before it, the way from a text to its ids. That is chapter 01.
 
 # %% [markdown]
 # ## Recap

@@ -6,10 +6,10 @@
 #
 # A model computes with numbers, and a text is not made of numbers. This chapter is the way from the
 # one to the other. A messy text is cleaned, cut into tokens and turned into a row of ids. The row
-# is cut again, into the small examples from which a model learns to say what comes next.
+# is cut again, into small examples from which a model learns to say what comes next.
 #
-# **You will build** cleaning rules, three kinds of tokenizer with byte-pair encoding as the last,
-# training windows with their targets, a split without a leak, and batches.
+# **You will build** cleaning rules, three ways to cut a text into tokens and to turn tokens into
+# ids, the small examples that a model learns from, and an honest way to set some of them aside.
 #
 # **You need** Python with its strings, lists and dicts, and the tensors of `00_start_here`.
 #
@@ -19,6 +19,9 @@
 # ## Set-up
 #
 # Run this cell first. It is safe to run again at any time.
+#
+# Every term of the course stands in the [glossary](../assets/glossary.md), with the chapter that
+# explains it.
 
 # %%
 import re
@@ -558,9 +561,9 @@ print("with 'to' in it:", [token for token in made if b"to" in token])
 # ### The right way: cut first, then merge
 #
 # **Pre-tokenization** cuts the text into words before BPE begins, and no merge runs across a cut.
-# GPT-2 does it with one pattern: letters, digits or other signs, each with **one space in front**
-# of them, and endings such as `'s`. The space belongs to the word behind it, so that decoding is
-# nothing but putting pieces together.
+# GPT-2, a language model of 2019 whose design many others follow, does it with one pattern:
+# letters, digits or other signs, each with *one space in front* of them, and endings such as `'s`.
+# The space belongs to the word behind it, so that decoding is nothing but putting pieces together.
 
 # %%
 pieces = bpe_training.words_of("Mia's 2 hats, that's all!\n   The end.")
@@ -616,9 +619,8 @@ check("tokens.count_pairs", count_pairs)
 # ### Exercise 4: learn the merges
 #
 # Everything together: count, choose, merge, repeat. You may use `bpe_training.count_pairs` and
-# `bpe_training.merge_pair`, or your own functions from above. The first line is given, because
-# Python has a surprise in store: going through bytes gives numbers, and `bytes([number])` makes
-# bytes of one.
+# `bpe_training.merge_pair`, or your own functions from above. The first line is given, because of a
+# trap in Python: going through bytes gives numbers, and `bytes([number])` makes bytes of one.
 
 
 # %% tags=["exercise"]
@@ -829,13 +831,15 @@ for learn in ways:
     print(f"{learn.__name__:>16}: {1000 * (time.perf_counter() - start):>6.0f} milliseconds")
 
 # %% [markdown]
-# `llm_core` also spares itself the search for the maximum, with a heap. The further one goes, the
-# larger the difference: on 1 MB of plays and up to 1,000 tokens, `benchmarks/tokens.py` measures
-# more than twenty times the speed of the recounting loop. For encoding, a **cache** remembers the
-# ids of every word that has come before, and most words have.
+# `llm_core` also spares itself the search for the maximum, with a heap, a list that keeps its
+# greatest entry in front. The further one goes, the larger the difference: on 1 MB of plays and up
+# to 1,000 tokens, `benchmarks/tokens.py` measures more than twenty times the speed of the
+# recounting loop. For encoding, a **cache** remembers the ids of every word that has come before,
+# and most words have.
 #
-# For corpora of many gigabytes there is a library in Rust, Hugging Face's `tokenizers`.
-# `tokenizer.to_hf()` hands our tokenizer over to it, and a test holds the ids equal.
+# For corpora of many gigabytes there is `tokenizers`, written in Rust. It is one of the libraries
+# of Hugging Face, a company through which most open models are shared. `tokenizer.to_hf()` hands
+# our tokenizer over to it, and a test holds the ids equal.
 
 # %% [markdown]
 # ## 10. Special tokens, files, and any text at all
@@ -1047,9 +1051,9 @@ explorer
 # %% [markdown]
 # ## 13. Windows and targets
 #
-# The text is a row of ids now. What does a model learn from it? **Next-token prediction:** from the
-# tokens so far, the **context**, it shall say which token comes next, the **target**. A text is
-# full of such examples. A **window** of $T$ tokens holds $T$ of them: one for each place, whose
+# The text is a row of ids now. What does a model learn from it? **Next-token prediction**: from the
+# tokens so far, the **context**, it must say which token comes next, the **target**. A text is full
+# of such examples. A **window** of $T$ tokens holds $T$ of them: one for each place, whose
 # context is the window up to there. $T$ is the **context length**.
 
 # %%
@@ -1162,14 +1166,16 @@ check("tokens.make_windows", make_windows)
 # ## 14. Training and validation: keep them apart
 #
 # Does a model learn something about language, or does it learn the text by heart? To find out, a
-# part of the text is kept back. The **training** part is learned from, the **validation** part is
+# part of the text is kept back. The *training* part is learned from, the **validation** part is
 # only measured on. That **split** is honest as long as nothing of the validation part can be known
 # from training. Where something can, there is a **leak**.
 #
 # ### The wrong way: cut windows, shuffle, split
 #
 # Here is a natural way to do it. Cut the text into overlapping windows, shuffle them, and keep a
-# tenth for validation. No window is in both parts.
+# tenth for validation. No window is in both parts. (`torch.Generator()` is a **generator**, a
+# source of random numbers; with the same seed it gives the same ones, so that your run equals
+# ours.)
 
 # %%
 doc_bpe = BPETokenizer.train(docs[:180_000], 1000)  # the training part alone: see below
@@ -1428,7 +1434,8 @@ print(f"packed: {len(packed)} rows for the same stories")
 # ## 17. A text larger than memory
 #
 # The ids of a large corpus do not fit into memory. A **memory map** leaves them on the disk: the
-# array looks as usual, and the operating system brings in the pages of the file that are touched.
+# array looks as usual, and the operating system brings in the pages, small blocks of the file, that
+# are touched.
 # `TokenFile` writes ids two bytes each and reads them so. It writes piece by piece, too, from any
 # source of lines:
 

@@ -20,6 +20,9 @@
 # ## Set-up
 #
 # Run this cell first. It is safe to run again at any time.
+#
+# Every term of the course stands in the [glossary](../assets/glossary.md), with the chapter that
+# explains it.
 
 # %%
 import math
@@ -57,8 +60,8 @@ quiz("embeddings.warmup")
 # %% [markdown]
 # ## 1. An id is a name, not an amount
 #
-# We take the stories of the course and the word tokenizer of chapter 01. It has given out its ids
-# by frequency: the more often a token occurs, the smaller its id.
+# We take the stories of the course and the word tokenizer of chapter 01. It has counted before it
+# gave out its ids: the more often a token occurs, the smaller its id.
 
 # %%
 from llm_core.corpus import STORY_END, load_text
@@ -243,7 +246,7 @@ reveal(
 
 # %% [markdown]
 # Repeat it, and $w$ arrives. `backward()` adds to what `.grad` holds already, so it is emptied
-# before each step. The step itself is no part of what torch shall record, hence `no_grad`. What to
+# before each step. The step itself is no part of what torch should record, hence `no_grad`. What to
 # look for in the numbers: the steps get shorter by themselves, because the slope gets flatter.
 
 # %%
@@ -308,15 +311,16 @@ padded = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=0)  # (
 print(padded)
 
 # %% [markdown]
-# Padding says nothing, so its vector shall be zero and stay zero. Two things are needed for that:
+# Padding says nothing, so its vector should be zero and stay zero. Two things are needed for that:
 # zeros in its places, and no gradient into its row. If the row learned, it would come to mean
 # "a text ends here", and the same text would read differently in another batch.
 
 # %% [markdown]
 # ### Exercise 1: look up, with padding
 #
-# The two steps are named; write the code for each. `x.masked_fill(mask, 0.0)` puts 0 wherever the
-# mask is `True`, and sends no gradient through those places.
+# The two steps are named; write the code for each. A **mask** is a tensor of `True` and `False`
+# that marks places: `x.masked_fill(mask, 0.0)` puts 0 wherever it is `True`, and sends no gradient
+# through those places.
 
 
 # %% tags=["exercise"]
@@ -383,8 +387,9 @@ print("mean:", row_of_ones.mean(dim=1)[0])
 print("mean, in a batch of longer texts:", longer.mean(dim=1)[0])
 
 # %% [markdown]
-# The text has not changed, and its mean has shrunk to a quarter. Divide by the number of **real**
-# tokens, for each text its own.
+# The text has not changed, and its mean has shrunk to a quarter. Divide by the number of *real*
+# tokens, for each text its own. A text without any would be 0 divided by 0, which for a computer is
+# **NaN**, *not a number*.
 
 # %% [markdown]
 # ### Exercise 2: the mean of a text's tokens
@@ -427,17 +432,17 @@ check("embeddings.mean_of_tokens", mean_of_tokens)
 # ## 4. A first model: the next token from one token
 #
 # Now a table learns something useful. The task is that of every language model: given the tokens so
-# far, say how likely each token is to come next. Our first model, a bigram model, sees one token
-# only. It needs a table with $V$ rows and $V$ columns: the row is the token that it sees, the
-# columns are the tokens that may follow.
+# far, say how likely each token is to come next. Our first model sees one token only, which makes
+# it a **bigram model**: a bigram is a pair of neighbours. It needs a table with $V$ rows and $V$
+# columns: the row is the token that it sees, the columns are the tokens that may follow.
 
 # %% [markdown]
 # ### From logits to probabilities
 #
 # The **probability of the next token** is a share between 0 and 1 for each token of the vocabulary;
-# together they make 1. A row of our table holds any numbers, called **logits**: the larger, the
-# likelier. **Softmax** turns logits into probabilities. Here it is a tool; chapter 04 takes it
-# apart.
+# together they make 1. Such a row of shares is called a **distribution**. A row of our table holds
+# any numbers, called **logits**: the larger, the likelier. **Softmax** turns logits into
+# probabilities. Here it is a tool; chapter 04 takes it apart.
 
 # %%
 candidates = ["king", "ball", "the"]
@@ -456,8 +461,8 @@ print(f"sum: {probabilities.sum():.2f}")
 #
 # $$\text{loss} = -\ln p(\text{token that came})$$
 #
-# A token that was certain costs 0. The less it was expected, the more it costs, without a limit.
-# The unit of a natural logarithm is the **nat**.
+# A token that was certain costs 0. The less it was expected, the more it costs, without a limit:
+# $-\ln p$ is the model's **surprise** at the token. The unit of a natural logarithm is the **nat**.
 
 # %%
 for p in (1.0, 0.71, 0.5, 0.1, 0.001):
@@ -572,7 +577,7 @@ for size, C in ((168, 24), (50_257, 768)):
 
 # %% [markdown]
 # Both small tables have a row of $C$ numbers for each token. Why not use the same one twice? The
-# vector that stands for *king* as input would also be the one that scores *king* as output. This is
+# vector that stands for *king* as input would also decide how likely *king* is as output. This is
 # **weight tying**. It halves the numbers, and GPT-2 does it. Chapter 06 tells the full story.
 
 # %%
@@ -750,7 +755,8 @@ check("embeddings.skipgram_pairs", skipgram_pairs)
 # each pair. **Negative sampling** asks a cheaper question: here is a pair, was it in the text? Yes
 # for true pairs; no for pairs with a word drawn at random, a **negative**.
 #
-# The score of a pair is a dot product. The **sigmoid** turns a score into the probability of yes:
+# The **score** of a pair is the dot product of its two vectors. The **sigmoid** turns a score into
+# the probability of yes:
 #
 # $$\sigma(s) = \frac{1}{1 + e^{-s}}$$
 
@@ -887,8 +893,7 @@ print("equal:", all(torch.allclose(t.grad, g) for t, g in zip(three, by_hand, st
 #
 # *the* and the full stop stand beside everything, so they say little. Each occurrence of a word is
 # therefore kept with the probability $\sqrt{t / \text{share}}$, where *share* is its part of the
-# text and $t$ a threshold, here 0.001. A word whose
-# share is below $t$ is always kept.
+# text and $t$ a threshold, here 0.001. A word whose share is below $t$ is always kept.
 #
 # Negatives are drawn in proportion to $\text{count}^{0.75}$: frequent words more often, but less so
 # than they occur. Both rules are those of the paper.
@@ -1044,6 +1049,8 @@ show_figure(
 
 # %% [markdown]
 # ### Exercise 6: nearest neighbours
+#
+# The query is the vector whose neighbours are wanted.
 
 
 # %% tags=["exercise"]
@@ -1477,7 +1484,9 @@ else:
 # %% [markdown]
 # ## 13. Assemble it
 #
-# The first layer of a language model, as a module. Each line is something that you have met above.
+# The first layer of a language model, as a **module**. That is torch's form of a layer or a model:
+# a class that makes its parameters in `__init__` and computes in `forward`. Each line is something
+# that you have met above.
 
 
 # %%

@@ -20,6 +20,9 @@
 # ## Set-up
 #
 # Run this cell first. It is safe to run again at any time.
+#
+# Every term of the course stands in the [glossary](../assets/glossary.md), with the chapter that
+# explains it.
 
 # %%
 import math
@@ -61,9 +64,9 @@ quiz("positions.warmup")
 # makes all the difference. Does a model see it?
 #
 # In a Transformer, tokens exchange information through **attention**. Chapter 04 builds it; here it
-# is a tool. Each token's new vector is a **weighted average** of the vectors of all tokens. The
-# weights come from dot products, so that a token takes most from the tokens like it. Softmax makes
-# them positive and lets them add up to one.
+# is a tool. Each token's new vector is a weighted average of the vectors of all tokens. The
+# **weights** come from dot products, so that a token takes most from the tokens like it. Softmax
+# makes them positive and lets them add up to one.
 
 
 # %%
@@ -634,8 +637,9 @@ def draw_game(B, T, generator):
 # %% [markdown]
 # The player is the smallest model that can do it: one attention that looks by position alone. Two
 # matrices turn the vector of a position into a **query**, the vector that asks, and a **key**, the
-# vector that is asked. Their dot products, the **scores**, go through softmax and give the weights.
-# `causal_mask` leaves only a token itself and earlier ones to look at.
+# vector that is asked. Their dot products, the scores, go through softmax and give the weights.
+# `causal_mask` leaves only a token itself and earlier ones to look at. `nn.Embedding` is torch's
+# table of vectors, and `nn.Linear` its product with a matrix of parameters.
 
 
 # %%
@@ -663,7 +667,9 @@ class Player(nn.Module):
 # positions: its table is zero and stays so.
 #
 # The loop repeats the training step of chapter 02. `cross_entropy` is the loss that you know from
-# there, the mean of $-\ln$ of the target's probability; `AdamW` is a common rule for the steps.
+# there, the mean of $-\ln$ of the target's probability. An **optimizer** is the rule that turns
+# gradients into steps; `AdamW` is a common one, which chapter 07 builds. (`weight_decay=0` switches
+# off a part of it that is not needed here.)
 
 
 # %%
@@ -814,7 +820,7 @@ for t, s in ((5, 2), (25, 22), (105, 102), (5, 4)):
 #
 # A vector of $D$ numbers is cut into $D/2$ pairs, and pair $i$ turns with the frequency
 # $w_i = \text{base}^{-2i/D}$, as before. Which dimensions form a pair is a matter of agreement, and
-# there are two:
+# there are two (Llama is a family of models that anybody may download):
 #
 # | Name | Pair $i$ | Used by |
 # |---|---|---|
@@ -907,8 +913,8 @@ print("equal after a permutation: ", torch.allclose(interleaved[:, order], halve
 
 # %% [markdown]
 # A dot product does not see the order of the dimensions, so neither is better. But a model that was
-# trained with one and is run with the other gives nonsense, without any error. Whoever loads
-# weights must know which it is.
+# trained with one and is run with the other gives nonsense, without any error. Whoever loads a
+# trained model must know which it is.
 
 # %% [markdown]
 # ## 10. ALiBi: a penalty for distance
@@ -1061,8 +1067,9 @@ explorer
 # extrapolation**. We train the four kinds on the same stories, and a model with no positions at
 # all. Each reads 32 tokens at a time, and is then asked to predict with up to 128.
 #
-# `GPT` is the finished model of the course, here with two layers; chapters 04 to 06 take it apart.
-# The models differ in one word.
+# `GPT` is the finished model of the course, here with two layers of attention; chapters 04 to 06
+# take it apart. The models differ in one word. (`model.eval()` tells a model that its training is
+# over; chapter 05 says what that changes.)
 
 # %%
 from llm_core.config import GPTConfig

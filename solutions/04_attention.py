@@ -21,6 +21,9 @@
 # ## Set-up
 #
 # Run this cell first. It is safe to run again at any time.
+#
+# Every term of the course stands in the [glossary](../assets/glossary.md), with the chapter that
+# explains it.
 
 # %%
 import math
@@ -146,8 +149,8 @@ print("exponentials:", exponentials)
 print("weights:", exponentials / exponentials.sum())
 
 # %% [markdown]
-# Infinity divided by infinity is *not a number* (`nan`). One such entry spreads through the whole
-# network, and training is lost.
+# Infinity divided by infinity is NaN, *not a number* (`nan`). One such entry spreads through the
+# whole model, and training is lost.
 #
 # The way out: subtract the same number $m$ from every score. Top and bottom of the fraction are
 # both divided by $e^m$, so the weights do not change. With $m$ = the largest score, the largest
@@ -568,9 +571,9 @@ print("'the', mask before softmax:", causal_weights[2], "->", right_changed[2])
 # A token that comes three places later moved the weights of *the*. A model could use such a leak to
 # guess what comes. Set the scores to minus infinity first, and nothing leaks.
 #
-# Dividing each row by its sum afterwards would repair both faults on paper:
-# the total cancels. On a computer it fails when a later score is so large that the earlier weights
-# have already been rounded to 0, and the row becomes 0/0.
+# Dividing each row by its sum afterwards would repair both faults on paper: the total cancels. On a
+# computer it fails when a later score is so large that the earlier weights have already been
+# rounded to 0, and the row becomes 0/0.
 
 # %%
 extreme = torch.tensor([1.0, 2.0, 200.0])  # the third token is in the future
@@ -584,7 +587,7 @@ print("masked before softmax:          ", attention.softmax(extreme[:2], dim=0))
 #
 # All the pieces in one function: scores, scale, mask, softmax, average. It works on the last two
 # axes, so that any number of texts can be treated at once: with shapes such as $(B, T, D)$, where
-# $B$ is the **batch size**, the number of texts. `transpose(-2, -1)` swaps the last two axes.
+# $B$ is the batch size, the number of texts. `transpose(-2, -1)` swaps the last two axes.
 #
 # In the shapes below, `...` stands for any axes before the last two, none or several. There may be
 # another number of keys, $S$, than of queries, $T$, as when one text looks at another.
@@ -647,7 +650,8 @@ print("output: ", output[0])
 #
 # A small batch: $B = 2$ texts, $T = 6$ tokens, $C = 8$ numbers, $H = 2$ heads. Head $h$ takes the
 # columns from $hD$ up to, but not including, $(h+1)D$ of the queries, keys and values, as in a
-# Python slice.
+# Python slice. (Such a column, one of the $C$ places of every vector, is also called a **channel**;
+# chapter 03 said *dimension*.)
 
 # %%
 B, T, C, H = 2, 6, 8, 2
@@ -702,7 +706,7 @@ wrong = numbers.view(1, 2, 2, 4)  # (B, H, T, D) without the transpose
 print("head 0 sees:", wrong[0, 0].tolist(), "which is all of token 0 and nothing of token 1")
 
 # %% [markdown]
-# Networks with this mistake run, and even train. The loss goes down, more slowly than it could, and
+# Models with this mistake run, and even train. The loss goes down, more slowly than it could, and
 # no error ever points at the line. This is why the checks compare numbers and not shapes.
 
 # %% [markdown]
@@ -769,6 +773,9 @@ check("attention.merge_heads", merge_heads)
 # Everything together, with a loop over the heads or, shorter, without. You may use
 # `attention.softmax`, `attention.causal_mask`, `attention.scaled_dot_product_attention`, and your
 # own functions from above.
+#
+# It is called **self-attention** where the queries, keys and values all come from the same text, as
+# here. *Without biases* means that nothing is added to the products with the four matrices.
 
 
 # %% tags=["exercise"]
@@ -984,8 +991,8 @@ reveal(
 #
 # What happens without the mask? We train two tiny models on stories, equal but for the mask, and
 # watch the loss of chapter 02: how surprised a model is, on average, by the token that really comes
-# next, in nats. Training moves the parameters, step by step, to where the loss is smaller; AdamW is
-# a common rule for these steps, and chapter 07 builds it.
+# next, in nats. Training moves the parameters, step by step, to where the loss is smaller; the
+# optimizer is `AdamW`, as in chapter 03.
 
 
 # %%
@@ -1198,7 +1205,8 @@ for T in (1_000, 10_000, 100_000):
     print(f"{T:>7,} tokens: {gigabytes:>8,.2f} GB")
 
 # %% [markdown]
-# A **fused kernel** does all steps in one pass over the numbers. One such as
+# A **fused kernel** is a program for the processor or the graphics card that does all steps in one
+# pass over the numbers. One such as
 # [FlashAttention](https://arxiv.org/abs/2205.14135) never stores the whole table; the memory then
 # grows with $T$, the work still with $T^2$. `llm_core` uses torch's fused kernel whenever nobody
 # asks for the weights.

@@ -8,11 +8,11 @@
 # is to come next. **Sampling** is what turns these probabilities into a text: choose one token, add
 # it, ask again. How you choose decides whether the text is dull, lively, or nonsense.
 #
-# **You will build** greedy choice, the draw by chance, temperature, top-k, top-p, min-p, the
-# repetition penalty, beam search, and batches of prompts of different length.
+# **You will build** greedy choice, the draw by chance, temperature, four ways to hold chance in
+# check, beam search, and batches of **prompts** (the texts to be continued) of different length.
 #
 # **You need** the chapters before this one: softmax and the causal mask (04), the whole model (06),
-# surprise and perplexity (07).
+# entropy and perplexity (07).
 #
 # **Time:** about 100 minutes to read and solve, 80 seconds to run.
 
@@ -20,6 +20,9 @@
 # ## Set-up
 #
 # Run this cell first. It is safe to run again at any time.
+#
+# Every term of the course stands in the [glossary](../assets/glossary.md), with the chapter that
+# explains it.
 
 # %%
 import re
@@ -56,9 +59,9 @@ quiz("sampling.warmup")
 # %% [markdown]
 # ## 1. From logits to a choice
 #
-# The model of this chapter was trained on short stories. It gives **logits**, one number for each
-# of the $V$ tokens that it knows, and softmax turns them into probabilities. Only the logits of the
-# **last** position matter here: they say what comes after the text.
+# The model of this chapter was trained on short stories. It gives logits, one number for each of
+# the $V$ tokens that it knows, and softmax turns them into a distribution, one probability for
+# each. Only the logits of the **last** position matter here: they say what comes after the text.
 
 # %%
 model, tokenizer = load_pretrained("stories")
@@ -271,8 +274,8 @@ def draw(probabilities, u):
 check("sampling.draw", draw)
 
 # %% [markdown]
-# `torch.multinomial` does the same for many rows at once. Its chance comes from a **generator**,
-# whose start, the **seed**, fixes everything that it will ever give. The same seed writes the same
+# `torch.multinomial` does the same for many rows at once. Its chance comes from a generator, whose
+# start, the seed, fixes everything that it will ever give. The same seed writes the same
 # text; this is what makes an experiment with chance repeatable.
 
 
@@ -331,13 +334,14 @@ print("by logits:", (logits / 0.5).softmax(dim=-1))
 # %% [markdown]
 # ### How unsure is a distribution? Entropy
 #
-# One number says how spread out a distribution is. Recall that a token of probability $p$ comes
-# with a **surprise** of $-\ln p$. The **entropy** is the surprise to be expected on average, when
-# the tokens come with these very probabilities:
+# One number says how spread out a distribution is. A token of probability $p$ comes with a surprise
+# of $-\ln p$ (chapter 02). The entropy, met in chapter 07 as the floor under every loss, is the
+# surprise to be expected on average, when the tokens come with these very probabilities:
 #
 # $$H(p) = \sum_i p_i \cdot (-\ln p_i)$$
 #
-# It is measured in nats. A token of probability 0 never surprises anybody and counts as 0.
+# It is measured in nats. A token of probability 0 never surprises anybody and counts as 0. ($H$ is
+# the usual letter for entropy, too; no heads are meant.)
 
 
 # %%
@@ -1283,7 +1287,7 @@ except ValueError as error:
 # first token in it stands at position 0 again, wherever it stood before: positions count within the
 # window, and none is larger than the model has learned. What has left the window is forgotten.
 #
-# How much does it matter? An **ablation**: we shrink the window and ask the 25 questions again.
+# How much does it matter? We shrink the window and ask the 25 questions again.
 
 # %%
 ids, mask = sampling.pad_left([tokenizer.encode(question) for question in questions])
@@ -1414,9 +1418,9 @@ progress()
 # (05) to a whole model (06); you have trained it (07), and now it writes. Nothing in between is a
 # black box any more. A large language model has the same parts, more of them and larger.
 #
-# What comes later in the course: inference that does not compute everything anew for each token
-# (a cache), modern variants of every part, training on many devices, fine-tuning of published
-# models, looking inside, and teaching a model what people prefer.
+# What comes later in the course: writing without computing everything anew for each token, modern
+# variants of every part, training on many devices, training published models further for a task of
+# your own, looking inside, and teaching a model what people prefer.
 
 # %% [markdown]
 # ## Go further

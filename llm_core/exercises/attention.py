@@ -452,7 +452,7 @@ def _split_keeps(answer) -> str | None:
 SPLIT_PROPERTIES = (
     Property("no number gets lost", _split_keeps),
     Property("each head is a slice of the channels", _split_slices),
-    Property("a transposed, non-contiguous x is no different", _split_any_layout),
+    Property("a transposed x is no different", _split_any_layout),
 )
 
 
@@ -552,7 +552,7 @@ SOFTMAX_CASES = (
     Case("equal entries", (torch.full((2, 4), 0.7), 1)),
     Case("one entry in a slice", (normal(54, 3, 1), 1)),
     Case("double precision", (normal(55, 3, 4, dtype=torch.float64), -1)),
-    Case("a transposed, non-contiguous matrix", (normal(56, 5, 3).T, 1)),
+    Case("a transposed matrix", (normal(56, 5, 3).T, 1)),
 )
 
 
@@ -813,7 +813,7 @@ ATTEND_ONE_CASES = (
         "two winners tie", (torch.tensor([2.0]), torch.tensor([[3.0], [3.0], [-1.0]]), torch.eye(3))
     ),
     Case("double precision", _doubles(normal(77, 3), normal(78, 5, 3), normal(79, 5, 2))),
-    Case("transposed, non-contiguous keys", (normal(80, 3), normal(81, 3, 5).T, normal(82, 5, 4))),
+    Case("transposed keys", (normal(80, 3), normal(81, 3, 5).T, normal(82, 5, 4))),
 )
 
 
@@ -1323,7 +1323,7 @@ ATTENTION_CASES = (
         (*_doubles(*_qkv(180, (2,), 3, 4, 5, 6)), _random_mask(183, 3, 4)),
     ),
     Case(
-        "transposed, non-contiguous heads",
+        "transposed heads",
         (
             _HEADS.transpose(1, 2),
             _HEADS.flip(1).transpose(1, 2),
@@ -1901,7 +1901,7 @@ SPLIT_HEADS = Exercise(
         "h*D to (h+1)*D under head h. The transpose then moves the heads in front of time, so that "
         "attention, which works on the last two axes, treats every head as an item of its own."
     ),
-    checked="B, T, H and D different and equal, one head, width 1, non-contiguous x, doubles",
+    checked="B, T, H and D different and equal, one head, width 1, a transposed x, doubles",
     atol=0.0,
 )
 
@@ -2108,7 +2108,7 @@ BLOCK_CASES = (
     _heads_case("T=40, many tokens", *_block_inputs(330, 2, 40, 6), n_heads=2),
     _heads_case("double precision", *_doubles(*_block_inputs(310, 2, 3, 8)), n_heads=2),
     _heads_case(
-        "transposed, non-contiguous x",
+        "transposed x",
         normal(320, 5, 2, 12).transpose(0, 1),
         *_block_inputs(321, 1, 1, 12)[1:],
         n_heads=3,
@@ -2383,8 +2383,8 @@ BLOCK_MISTAKES = (
     Mistake(
         "adds_the_input",
         _block_residual,
-        "You add x to the result; that residual connection belongs to the block around attention, "
-        "in the next chapter.",
+        "You add x to the result; that sum belongs to the block around attention, which chapter 05 "
+        "builds.",
         "only that training works",
     ),
 )

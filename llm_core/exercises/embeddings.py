@@ -238,8 +238,7 @@ EMBED_MISTAKES = (
     Mistake(
         "minus_infinity",
         _embed_minus_infinity,
-        "You fill the padding with minus infinity, which hides scores in attention; a vector that "
-        "shall say nothing is zero.",
+        "You fill the padding with minus infinity; a vector that should say nothing is zero.",
         "texts without padding",
     ),
     Mistake(
@@ -368,7 +367,7 @@ MEAN_CASES = (
         ),
     ),
     Case("double precision", (normal(27, 2, 4, 3, dtype=torch.float64), _IDS_MEAN, 0)),
-    Case("a transposed, non-contiguous x", (normal(28, 4, 2, 3).transpose(0, 1), _IDS_MEAN, 0)),
+    Case("a transposed x", (normal(28, 4, 2, 3).transpose(0, 1), _IDS_MEAN, 0)),
 )
 
 

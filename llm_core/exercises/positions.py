@@ -1133,9 +1133,7 @@ ADD_CASES = (
         "double precision",
         (normal(334, 2, 3, 4, dtype=torch.float64), normal(335, 6, 4, dtype=torch.float64), 3),
     ),
-    Case(
-        "a transposed, non-contiguous x", (normal(336, 4, 2, 3).transpose(0, 1), normal(337, 7, 3))
-    ),
+    Case("a transposed x", (normal(336, 4, 2, 3).transpose(0, 1), normal(337, 7, 3))),
 )
 
 
@@ -1366,7 +1364,7 @@ ROTARY_CASES = (
     _angles_case("one token", 352, 2, 3, 1, 4),
     _angles_case("double precision", 354, 2, 3, 5, 4, dtype=torch.float64),
     Case(
-        "transposed, non-contiguous heads",
+        "transposed heads",
         (normal(356, 2, 5, 3, 4).transpose(1, 2), *rotary_angles(5, 4, 10.0)),
         sizes={"B": 2, "H": 3, "T": 5, "D": 4},
     ),

@@ -28,7 +28,7 @@ CENTER_CASES = (
     Case("a single column", (normal(5, 3, 1),)),
     Case("rows far apart", (torch.tensor([[1000.0, 1002.0], [-5.0, -6.0]]),)),
     Case("double precision", (normal(6, 2, 3, dtype=torch.float64),)),
-    Case("a transposed, non-contiguous matrix", (normal(7, 5, 3).T + 1,)),
+    Case("a transposed matrix", (normal(7, 5, 3).T + 1,)),
 )
 
 
@@ -234,7 +234,7 @@ DOTS_CASES = (
     Case("one token each", (normal(17, 2, 1, 4), normal(18, 2, 1, 4))),
     Case("vectors of one number", (normal(19, 2, 3, 1), normal(20, 2, 4, 1))),
     Case(
-        "a transposed, non-contiguous a",
+        "a transposed a",
         (normal(23, 3, 2, 4).transpose(0, 1), normal(24, 2, 5, 4)),
     ),
 )
@@ -327,8 +327,7 @@ DOTS_MISTAKES = (
     Mistake(
         "scaled",
         _dots_scaled,
-        "You divided by the root of D, as attention does later; here the plain dot product is "
-        "asked for.",
+        "You divided by the root of D; here the plain dot product is asked for.",
         "D=1, or only which entry is largest",
     ),
     Mistake(
@@ -347,13 +346,13 @@ DOTS_MISTAKES = (
     Mistake(
         "softmax_added",
         _dots_softmax,
-        "You sent the dot products through a softmax; that comes four chapters later.",
+        "You sent the dot products through a softmax; here they stay as they are.",
         "only the shape",
     ),
     Mistake(
         "batch_summed",
         _dots_summed_items,
-        "You added up over the batch, but its items are separate texts and stay apart.",
+        "You added up over the first axis, but its items are separate texts and stay apart.",
         "a batch of one",
     ),
 )
@@ -365,8 +364,8 @@ def _dots_batch(answer) -> str | None:
     if gap < 1e-4:
         return None
     return (
-        "Batch items mix: computed alone, the second item's dot products differ by up to "
-        f"{gap:.3f} from those in a batch of three."
+        "Items mix: computed alone, the second item's dot products differ by up to "
+        f"{gap:.3f} from those computed together with two others."
     )
 
 
@@ -398,23 +397,23 @@ PAIRWISE_DOTS = Exercise(
     ),
     right=(_dots_einsum, _dots_broadcast, _dots_by_loop),
     properties=(
-        Property("batch items do not mix", _dots_batch),
+        Property("items do not mix", _dots_batch),
         Property("doubling a doubles the result", _dots_double),
     ),
     hints=(
         "A matrix product is made of dot products: entry (t, s) is row t of the left one with "
         "column s of the right one. What must the columns on the right be?",
         "The vectors of b are its rows, and they must become columns: swap its last two axes, "
-        "(B, S, D) to (B, D, S). The batch axis comes along by itself.",
+        "(B, S, D) to (B, D, S). The first axis comes along by itself.",
         "b.transpose(1, 2) swaps the two axes, and the sign @ multiplies matrices item by item. "
         "(B, T, D) @ (B, D, S) gives (B, T, S).",
     ),
     solution=(
         "For each item, (T, D) @ (D, S) takes every row of a with every column of the transposed "
         "b, which are the rows of b. The transpose moves axes; a reshape to the same shape would "
-        "only read the numbers off in a new rhythm. Attention's scores are made in this way."
+        "only read the numbers off in a new rhythm. Chapter 04 is built on such tables."
     ),
-    checked="B, T, S and D different and equal, single tokens, a non-contiguous a",
+    checked="B, T, S and D different and equal, single tokens, a transposed a",
     atol=1e-4,
 )
 
@@ -439,7 +438,7 @@ LOOK_UP_CASES = (
     ),
     Case("a single token", (normal(36, 6, 4), torch.tensor([[5]]))),
     Case("one id again and again", (normal(37, 4, 3), torch.full((2, 5), 2))),
-    Case("a transposed, non-contiguous table", (normal(40, 3, 6).T, token_ids(41, 6, 2, 4))),
+    Case("a transposed table", (normal(40, 3, 6).T, token_ids(41, 6, 2, 4))),
 )
 
 
@@ -518,7 +517,7 @@ LOOK_UP_MISTAKES = (
     Mistake(
         "first_text_for_all",
         _look_up_first_text,
-        "You used the ids of the first text for all texts in the batch.",
+        "You used the ids of the first text for all texts.",
         "a batch of one",
     ),
     Mistake(
@@ -591,8 +590,8 @@ LOOK_UP = Exercise(
         Mistake(
             "time_first",
             _look_up_time_first,
-            "Your result is (T, B, C), time first, as torch's recurrent layers have it; in this "
-            "course the batch comes first, (B, T, C).",
+            "Your result is (T, B, C), tokens first, as some of torch's layers have it; in this "
+            "course the texts come first, (B, T, C).",
             "one text with one token",
         ),
     ),
@@ -611,9 +610,9 @@ LOOK_UP = Exercise(
     solution=(
         "Indexing with a tensor replaces each number by the row that it names, so (B, T) whole "
         "numbers become (B, T, C). No arithmetic is done with the ids: they are names. Chapter 02 "
-        "shows that this equals a product with one-hot vectors, and trains the table."
+        "shows which matrix product this equals, and trains the table."
     ),
-    checked="V, C, B and T different and equal, repeated ids, one token, non-contiguous tables",
+    checked="V, C, B and T different and equal, repeated ids, one token, transposed tables",
 )
 
 
@@ -629,7 +628,7 @@ RECAP = (
         (
             Option(
                 "(32, 10, 4)",
-                "No. These are the right sizes in reverse; the batch comes first, the width last.",
+                "No. These are the right sizes in reverse; the texts come first, the numbers last.",
             ),
             Option(
                 "(40, 32)",
@@ -638,7 +637,7 @@ RECAP = (
             ),
             Option(
                 "(4, 10, 32)",
-                "Yes. Batch, time, channels: (B, T, C).",
+                "Yes. Texts, tokens, numbers of a vector: (B, T, C).",
                 right=True,
             ),
             Option(
@@ -698,10 +697,10 @@ RECAP = (
         (
             Option(
                 "The answer to a question, looked up in a database.",
-                "No. It has no database: all it has are its weights.",
+                "No. It has no database: all it has are the numbers that training has set.",
             ),
             Option(
-                "A probability for every token in its vocabulary to be the next one.",
+                "A probability for every token that it knows to be the next one.",
                 "Yes. Text comes from doing this again and again: pick a token, append it, compute "
                 "again.",
                 right=True,
@@ -713,7 +712,7 @@ RECAP = (
             Option(
                 "The single token that comes next, with certainty.",
                 "No. Many continuations are possible, and it says how likely each is. Picking one "
-                "is a separate step, sampling.",
+                "is a separate step.",
             ),
         ),
     ),
@@ -721,7 +720,7 @@ RECAP = (
         "You raise the temperature when you generate text. What changes?",
         (
             Option(
-                "The model's weights.",
+                "The numbers inside the model.",
                 "No. Nothing in the model changes; temperature acts on its output.",
             ),
             Option(
