@@ -7,7 +7,7 @@
 # All the parts are built: tables of tokens and positions, attention, the block. In this chapter
 # they become a **language model**: ids go in at one end, and a number for every token that could
 # come next comes out at the other. Then you start it, test it from outside and count what it costs,
-# from our storyteller with half a million parameters to GPT-3 with 175 billion.
+# from our storyteller with 0.6 million parameters to GPT-3 with 175 billion.
 #
 # **You will build** the stack from ids to logits, its first random numbers, the gradient of a table
 # that is used at both ends, a test for leaks, and the counts of parameters, operations and memory.
@@ -274,7 +274,8 @@ reveal(
 #
 # Where does that even ignorance come from? From the initialisation, the random numbers that a model
 # starts with. GPT-2 draws every matrix from a normal distribution with mean 0 and standard
-# deviation 0.02, and sets biases to 0 and gains to 1.
+# deviation 0.02, and sets biases to 0 and gains to 1. (Its first code took 0.01 for the table of
+# positions; we take 0.02 for that one, too, as most do today.)
 #
 # ### The wrong way: too large
 #
@@ -317,7 +318,8 @@ for std in (0.02, 1.0):
 # variances add up, as in `04_attention`. So the logits have the standard deviation $\sigma
 # \sqrt{C}$.
 #
-# Spread costs loss: as long as it is moderate, the first loss is near
+# Spread costs loss, for softmax divides by the sum of all $e^{\text{logit}}$, and large logits add
+# more to it than small ones take away. As long as the spread is moderate, the first loss is near
 #
 # $$\ln V + \frac{\sigma^2 C}{2}$$
 #
@@ -1179,7 +1181,7 @@ print(" " * 12 + "".join(f"{column:>13}" for column in columns))
 for name in names:
     memory = training_memory(PRESETS[name], batch_size=1)
     gigabytes = [n_bytes / 1e9 for n_bytes in (*memory.values(), sum(memory.values()))]
-    print(f"{name:<12}" + "".join(f"{number:>13,.2f}" for number in gigabytes), "GB")
+    print(f"{name:<12}" + "".join(f"{number:>13,.3f}" for number in gigabytes), "GB")
 
 # %% [markdown]
 # GPT-3 takes almost 3,000 GB for one text at a time: 37 cards of 80 GB. How such models are spread
@@ -1347,8 +1349,9 @@ print("1, 4 and 8 heads lie within 0.1 of each other:      ", max(heads) - min(h
 #
 # **What not to conclude.** That depth is useless. All shapes had the same learning rate, which may
 # suit one better than another. All had seen 41,000 tokens, a sprint: after 1.5 million (see *Go
-# further*), the three depths of this experiment end within a few hundredths of each other. And what
-# a model of 31,000 parameters does says little about one of a billion. Kaplan et al. 2020
+# further*), the three depths of this experiment end within a few hundredths of each other.
+#
+# And what a model of 31,000 parameters does says little about one of a billion. Kaplan et al. 2020
 # found that for large models the shape matters little within wide limits, and size, data and
 # computation matter a lot.
 
@@ -1468,8 +1471,13 @@ print("same count: ", count_parameters(mine) == count_parameters(finished))
 
 # %% [markdown]
 # The finished `GPT` in `llm_core/model.py` knows the variants of `GPTConfig` on top of it. Later
-# chapters import it. What it lacks are good weights: where they come from is the subject of
-# `07_training`.
+# chapters import it.
+#
+# What it lacks are good weights. From outside, the model that speaks noise and the one that tells
+# stories are the same: same class, same shapes, same cost. What sets them apart are six thousand
+# steps along the gradient, taken by a `Trainer` into which nobody has looked yet. `07_training`
+# takes it apart and builds it: loss, optimizer, learning rate, and how to see that a training goes
+# well.
 
 # %% [markdown]
 # ## Recap
