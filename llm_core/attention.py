@@ -324,7 +324,8 @@ class MultiHeadAttention(nn.Module):
         if mask is not None or bias is not None or T not in (1, S):  # more than the kernel knows
             allowed = _may_look(T, S, mask, q.device)  # (T, S) or (B, 1, T, S)
         if bias is not None:
-            allowed = torch.where(allowed, bias, -math.inf).to(q.dtype)  # (..., H, T, S)
+            bias = bias.view(-1, *bias.shape[-3:])  # (1 or B, H, T, S): fused with 4 axes only
+            allowed = torch.where(allowed, bias, -math.inf).to(q.dtype)  # (1 or B, H, T, S)
         return F.scaled_dot_product_attention(
             q,
             k,

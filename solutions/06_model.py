@@ -7,7 +7,7 @@
 # All the parts are built: tables of tokens and positions, attention, the block. In this chapter
 # they become a **language model**: ids go in at one end, and a number for every token that could
 # come next comes out at the other. Then you start it, test it from outside and count what it costs,
-# from our storyteller with half a million parameters to GPT-3 with 175 billion.
+# from our storyteller with 0.6 million parameters to GPT-3 with 175 billion.
 #
 # **You will build** the stack from ids to logits, its first random numbers, the gradient of a table
 # that is used at both ends, a test for leaks, and the counts of parameters, operations and memory.
@@ -161,7 +161,7 @@ def draw_stages(stages, names):
     widths = [1.0 if stage.shape[-1] < 100 else 2.2 for stage in stages.values()]
     figure, axes = plt.subplots(1, len(stages), figsize=(11, 2.6), width_ratios=widths)
     for axis, (name, stage) in zip(axes, stages.items(), strict=True):
-        axis.imshow(stage[0].detach(), aspect="auto")
+        axis.imshow(stage[0].detach(), aspect="auto", interpolation="nearest")
         axis.set_title(f"{name}\n{tuple(stage.shape)}", fontsize=8)
         axis.set(xticks=[], yticks=[])
         axis.grid(False)
@@ -274,7 +274,8 @@ reveal(
 #
 # Where does that even ignorance come from? From the initialisation, the random numbers that a model
 # starts with. GPT-2 draws every matrix from a normal distribution with mean 0 and standard
-# deviation 0.02, and sets biases to 0 and gains to 1.
+# deviation 0.02, and sets biases to 0 and gains to 1. (Its first code took 0.01 for the table of
+# positions; we take 0.02 for that one, too, as most do today.)
 #
 # ### The wrong way: too large
 #
@@ -317,7 +318,8 @@ for std in (0.02, 1.0):
 # variances add up, as in `04_attention`. So the logits have the standard deviation $\sigma
 # \sqrt{C}$.
 #
-# Spread costs loss: as long as it is moderate, the first loss is near
+# Spread costs loss, for softmax divides by the sum of all $e^{\text{logit}}$, and large logits add
+# more to it than small ones take away. As long as the spread is moderate, the first loss is near
 #
 # $$\ln V + \frac{\sigma^2 C}{2}$$
 #
@@ -465,7 +467,7 @@ check("model.init_std", init_std)
 # %% [markdown]
 # ### Take it away: what a good start is worth
 #
-# Two models, equal but for the standard deviation, trained for 100 steps. `Trainer` is the course's
+# Two models, equal but for the standard deviation, trained for 60 steps. `Trainer` is the course's
 # training loop; `07_training` takes it apart, here it is a tool. The **optimizer** inside, AdamW,
 # is the rule that turns gradients into steps.
 
@@ -475,7 +477,7 @@ from llm_core.training import TrainConfig, Trainer
 torch.set_num_threads(1)  # so small a model gains nothing from two cores
 
 
-def losses_from_start(std, n_steps=100):
+def losses_from_start(std, n_steps=60):
     """Train a small model from this standard deviation; return the loss at every step."""
     model, losses = model_with_std(std, d_model=32), []
     rng = torch.Generator().manual_seed(2)
@@ -531,10 +533,12 @@ print("the bad one needs more than 5 steps to reach ln V:", late > 5)
 
 # %%
 from dataclasses import replace
+from functools import cache
 
 from llm_core.model import PRESETS, count_parameters
 
 
+@cache  # each config is built once, however often we ask
 def size_of(config):
     """Number of parameters of a model, which is built without its numbers."""
     with torch.device("meta"):
@@ -1177,7 +1181,7 @@ print(" " * 12 + "".join(f"{column:>13}" for column in columns))
 for name in names:
     memory = training_memory(PRESETS[name], batch_size=1)
     gigabytes = [n_bytes / 1e9 for n_bytes in (*memory.values(), sum(memory.values()))]
-    print(f"{name:<12}" + "".join(f"{number:>13,.2f}" for number in gigabytes), "GB")
+    print(f"{name:<12}" + "".join(f"{number:>13,.3f}" for number in gigabytes), "GB")
 
 # %% [markdown]
 # GPT-3 takes almost 3,000 GB for one text at a time: 37 cards of 80 GB. How such models are spread
@@ -1254,7 +1258,7 @@ SHAPES = {  # layers, width, heads, d_ff
     "2 layers, 32 wide, 1 head": (2, 32, 1, 128),
     "2 layers, 32 wide, 8 heads": (2, 32, 8, 128),
 }
-STEPS, BATCH, CONTEXT, SEEDS = 150, 16, 32, 3
+STEPS, BATCH, CONTEXT, SEEDS = 80, 16, 32, 3
 
 
 def config_of(layers, width, heads, d_ff):
@@ -1268,7 +1272,7 @@ for name, shape in SHAPES.items():
     print(f"{name:<28} {n_parameters:,} parameters")
 
 # %% [markdown]
-# `d_ff` was chosen so that all come out nearly equal. **Predict:** after 77,000 tokens, which depth
+# `d_ff` was chosen so that all come out nearly equal. **Predict:** after 41,000 tokens, which depth
 # has the lowest loss, 1, 2 or 4 layers?
 
 # %%
@@ -1319,7 +1323,8 @@ reveal(
 # %%
 figure, axis = plt.subplots(figsize=(8, 3.6))
 for place, values in enumerate(losses.values()):
-    axis.plot([place] * SEEDS, values, "oC0" if place < 3 else "sC1")
+    beside = [place + 0.08 * (seed - 1) for seed in range(SEEDS)]  # so that no dot hides another
+    axis.plot(beside, values, "oC0" if place < 3 else "sC1")
 axis.set_xticks(range(len(SHAPES)), [name.replace(", ", "\n") for name in SHAPES])
 axis.axvline(2.5, color="0.6", linewidth=1)
 axis.set(ylabel="validation loss (nats per token)", xlim=(-0.5, 4.5))
@@ -1343,9 +1348,10 @@ print("1, 4 and 8 heads lie within 0.1 of each other:      ", max(heads) - min(h
 # chance: we know because every shape was run three times. The number of heads mattered little.
 #
 # **What not to conclude.** That depth is useless. All shapes had the same learning rate, which may
-# suit one better than another. All had seen 77,000 tokens, a sprint: with twenty times as many (see
-# *Go further*), the three depths of this experiment end within a few hundredths of each other. And
-# what a model of 31,000 parameters does says little about one of a billion. Kaplan et al. 2020
+# suit one better than another. All had seen 41,000 tokens, a sprint: after 1.5 million (see *Go
+# further*), the three depths of this experiment end within a few hundredths of each other.
+#
+# And what a model of 31,000 parameters does says little about one of a billion. Kaplan et al. 2020
 # found that for large models the shape matters little within wide limits, and size, data and
 # computation matter a lot.
 
@@ -1465,8 +1471,13 @@ print("same count: ", count_parameters(mine) == count_parameters(finished))
 
 # %% [markdown]
 # The finished `GPT` in `llm_core/model.py` knows the variants of `GPTConfig` on top of it. Later
-# chapters import it. What it lacks are good weights: where they come from is the subject of
-# `07_training`.
+# chapters import it.
+#
+# What it lacks are good weights. From outside, the model that speaks noise and the one that tells
+# stories are the same: same class, same shapes, same cost. What sets them apart are six thousand
+# steps along the gradient, taken by a `Trainer` into which nobody has looked yet. `07_training`
+# takes it apart and builds it: loss, optimizer, learning rate, and how to see that a training goes
+# well.
 
 # %% [markdown]
 # ## Recap

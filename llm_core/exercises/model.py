@@ -17,6 +17,7 @@ from llm_core.config import GPTConfig
 from llm_core.exercises.base import Case, Exercise, Mistake, Option, Property, Question
 from llm_core.exercises.inputs import gap_between, gradient_trouble, normal, token_ids, whole
 from llm_core.model import GPT
+from llm_core.validate import require_ids
 
 Layer = Callable[[torch.Tensor], torch.Tensor]
 """A function (B, T, C) -> (B, T, C)."""
@@ -146,7 +147,19 @@ def quick_leak_test(model: Model, ids: torch.Tensor) -> bool:
 
     Returns:
         True when the change moves an earlier logit.
+
+    Raises:
+        TypeError: `model` cannot be called, or `ids` is no tensor of whole numbers.
+        ValueError, IndexError: `ids` is not (B, T) with T from 2 on, or holds an id that is not 0
+            to 4.
     """
+    if not callable(model):
+        raise TypeError(f"model must be a function of ids, not {type(model).__name__}")
+    require_ids("ids", ids, EXPOSE_VOCAB)
+    if ids.dim() != 2 or ids.shape[1] < 2:
+        raise ValueError(
+            f"ids must be (B, T) with at least 2 tokens, but its shape is {tuple(ids.shape)}"
+        )
     changed = ids.clone()
     changed[:, -1] = (changed[:, -1] + 1) % EXPOSE_VOCAB
     moved = (model(changed) - model(ids))[:, :-1].abs().max().item()
@@ -464,9 +477,20 @@ def _stack_of_real_blocks(answer) -> str | None:
         tables = model.token_embedding.weight, model.position_embedding.weight
         logits = answer(ids, *tables, list(model.blocks), model.final_norm)
         expected = model(ids)[0]
-    if logits.shape == expected.shape and gap_between(logits, expected) < 1e-3:
+    return _first_difference(
+        logits, expected, "With the tables, blocks and norm of a GPT", "that GPT gives"
+    )
+
+
+def _first_difference(made, expected, where: str, right: str) -> str | None:
+    """Return a sentence with the first entry that differs, or None; other shapes fail elsewhere."""
+    if made.shape != expected.shape or gap_between(made, expected) < 1e-3:
         return None
-    return "With the tables, blocks and norm of a GPT your logits are not those of that GPT."
+    at = tuple(((made - expected).abs() > 1e-3).nonzero()[0].tolist())
+    return (
+        f"{where}, entry {list(at)} of your result is {made[at].item():.4g}, and {right} "
+        f"{expected[at].item():.4g}."
+    )
 
 
 def _stack_batch(answer) -> str | None:
@@ -574,6 +598,10 @@ INIT_CASES = tuple(
         ("blocks.47.attention.out.weight", (1600, 1600), 48),
         ("blocks.47.feed_forward.down.weight", (1600, 6400), 48),
         ("blocks.7.attention.query.weight", (64, 64), 8),
+        ("blocks.2.attention.key.weight", (16, 64), 8),
+        ("blocks.2.attention.value.weight", (16, 64), 8),
+        ("blocks.2.feed_forward.gate.weight", (176, 64), 8),
+        ("blocks.2.attention.query_gain", (16,), 8),
         ("blocks.3.feed_forward.down.weight", (64, 64), 8),
         ("blocks.0.attention.out.weight", (8, 8), 1),
         ("blocks.0.feed_forward.down.weight", (8, 8), 1),
@@ -614,6 +642,12 @@ def _init_with(factor=lambda n_layers: 1 / math.sqrt(2 * n_layers), on=(".out.",
 def _init_vectors_too(name, shape, n_layers):
     scaled = any(part in name for part in (".out.", ".down."))
     return 0.02 / math.sqrt(2 * n_layers) if scaled else 0.02
+
+
+def _init_vectors_by_name(name, shape, n_layers):
+    if name.endswith("bias") or "norm" in name:
+        return 0.0
+    return init_std(name, (*shape, 1), n_layers)
 
 
 def _init_vectors_drawn(name, shape, n_layers):
@@ -757,6 +791,13 @@ INIT_MISTAKES = (
         "names of matrices",
     ),
     Mistake(
+        "vectors_by_name",
+        _init_vectors_by_name,
+        "You tell vectors by `bias` or `norm` in their names, and miss gains with other names, "
+        "such as `attention.query_gain`; ask the shape, which has one entry for a vector.",
+        "the names of a model without query_gain",
+    ),
+    Mistake(
         "gains_one",
         _init_gains_one,
         "You return 1 for the gains: that is the value they are set to, all of them the same, so "
@@ -815,7 +856,7 @@ INIT_STD = Exercise(
         "sum of n terms spreads √n times as far as one. Drawing the matrices that produce them "
         "√(2 * n_layers) times smaller cancels that. (Radford et al. 2019, section 2.3.)"
     ),
-    checked="tables, heads, all parts of a block, biases and gains, 1 to 48 layers",
+    checked="tables, heads, all parts of a block, biases and all gains, 1 to 48 layers",
     atol=1e-8,
 )
 
@@ -1128,9 +1169,9 @@ def _tied_equals_autograd(answer) -> str | None:
     logits.retain_grad()
     F.cross_entropy(logits.flatten(0, 1), targets.flatten()).backward()
     made = answer(ids, vectors.grad.clone(), outputs.detach().clone(), logits.grad.clone())
-    if made.shape == table.grad.shape and gap_between(made, table.grad) < 1e-4:
-        return None
-    return "In a small model your gradient is not the one that torch's backward() gives its table."
+    return _first_difference(
+        made, table.grad, "In a small model", "torch's backward() gives its table"
+    )
 
 
 TIED_GRADIENT = Exercise(
@@ -1192,6 +1233,11 @@ def _reads_nothing(ids: torch.Tensor) -> torch.Tensor:
     return torch.ones(*ids.shape, _V)
 
 
+def _rounds_as_allowed(ids: torch.Tensor) -> torch.Tensor:
+    """Causal but for 0.00004 in every logit, which depends on the last token."""
+    return _reads_the_past(ids) + 4e-5 * (ids[:, -1:] == 2)[..., None]
+
+
 def _rounds_otherwise(ids: torch.Tensor) -> torch.Tensor:
     """Causal but for the last digits, which depend on what else is computed."""
     noise = 1e-6 * ids.sum(dim=1, keepdim=True)[..., None]
@@ -1239,6 +1285,10 @@ def _sees_later(ids: torch.Tensor, token: int) -> torch.Tensor:
     return _reads_the_past(ids) + later[..., None]
 
 
+def _sees_token_0(ids: torch.Tensor) -> torch.Tensor:
+    return _sees_later(ids, 0)
+
+
 def _sees_token_2(ids: torch.Tensor) -> torch.Tensor:
     return _sees_later(ids, 2)
 
@@ -1254,6 +1304,25 @@ def _leaks_little(ids: torch.Tensor) -> torch.Tensor:
 def _leaks_in_one_logit(ids: torch.Tensor) -> torch.Tensor:
     logits = _reads_the_past(ids)
     logits[..., -1] += (_later(ids, 1) * torch.arange(1.0, _V + 1)).sum(dim=-1)
+    return logits
+
+
+def _leaks_in_the_first_logit(ids: torch.Tensor) -> torch.Tensor:
+    logits = _reads_the_past(ids)
+    logits[..., 0] += (_later(ids, 1) * torch.arange(1.0, _V + 1)).sum(dim=-1)
+    return logits
+
+
+def _leaks_a_trace(ids: torch.Tensor) -> torch.Tensor:
+    """Leaks 0.0002, in one logit of one position."""
+    logits = _reads_the_past(ids)
+    logits[:, 0, 1] += 2e-4 * _one_hot(ids)[:, 3, 2]
+    return logits
+
+
+def _leaks_in_the_first_text(ids: torch.Tensor) -> torch.Tensor:
+    logits = _reads_the_past(ids)
+    logits[0] += _later(ids, 1)[0]
     return logits
 
 
@@ -1303,6 +1372,8 @@ LEAK_CASES = (
     Case("a model that reads the token before", (_reads_the_one_before, _SOME_IDS, _V)),
     Case("a model that reads nothing", (_reads_nothing, _SOME_IDS, _V)),
     Case("a causal model with rounding noise", (_rounds_otherwise, _SOME_IDS, _V)),
+    Case("a causal model with more of it, 0.00004", (_rounds_as_allowed, _SOME_IDS, _V)),
+    Case("the same model on two tokens", (_rounds_as_allowed, _SOME_IDS[:1, :2], _V)),
     Case("a model that sees three tokens ahead", (_sees_three_ahead, _SOME_IDS, _V)),
     Case("a model that takes the mean over the text", (_sees_the_whole_text, _SOME_IDS, _V)),
     Case("a model that sees the last token", (_sees_the_last, _SOME_IDS, _V)),
@@ -1310,8 +1381,12 @@ LEAK_CASES = (
     Case("a model whose third position sees the fourth", (_only_the_third_sees, _SOME_IDS, _V)),
     Case("a model that leaks the last token of the vocabulary", (_sees_token_3, _ZEROS, _V)),
     Case("a model that leaks the last but one", (_sees_token_2, _ZEROS, _V)),
+    Case("a model that leaks the token 0", (_sees_token_0, torch.full((2, 4), 3), _V)),
+    Case("a model that leaks 0.0002 in a single logit", (_leaks_a_trace, _SOME_IDS, _V)),
     Case("a model that leaks a little, 0.002", (_leaks_little, _SOME_IDS, _V)),
-    Case("a model that leaks in a single logit", (_leaks_in_one_logit, _SOME_IDS, _V)),
+    Case("a model that leaks in the last logit alone", (_leaks_in_one_logit, _SOME_IDS, _V)),
+    Case("a model that leaks in the first logit alone", (_leaks_in_the_first_logit, _SOME_IDS, _V)),
+    Case("a model that leaks in the first text", (_leaks_in_the_first_text, _SOME_IDS, _V)),
     Case("a model that leaks in the second text", (_leaks_in_the_second_text, _SOME_IDS, _V)),
     Case("a leak that lowers logits, all ids 0", (_pushed_down, _ZEROS, _V)),
     Case("a leak that raises logits, all ids 0", (_pushed_up, _ZEROS, _V)),
@@ -1415,6 +1490,17 @@ def _leaks_by_sum(model, ids, vocab_size):
         abs((_with_token(model, ids, t, other) - before)[:, :t].sum().item()) > LARGEST_ROUNDING
         for t, other in _each_change(ids, vocab_size)
     )
+
+
+def _leaks_in_the_last_text_only(model, ids, vocab_size):
+    before = model(ids)
+    for t, other in _each_change(ids, vocab_size):
+        changed = ids.clone()
+        changed[-1, t] = other
+        moved = (model(changed) - before)[:, :t].abs()
+        if t and moved.max().item() > LARGEST_ROUNDING:
+            return True
+    return False
 
 
 def _leaks_changing_ids(model, ids, vocab_size):
@@ -1571,6 +1657,46 @@ LEAK_MISTAKES = (
         "leaks that move all logits the same way",
     ),
     Mistake(
+        "mean_of_differences",
+        _leaks_where(moved=lambda difference, t: difference[:, :t].abs().mean()),
+        "You average the differences, so a leak in one logit is lost among many that stand still; "
+        "take the largest.",
+        "models that leak a lot",
+    ),
+    Mistake(
+        "norm_of_differences",
+        _leaks_where(moved=lambda difference, t: difference[:, :t].norm()),
+        "You take the norm of all differences, in which the rounding of many logits adds up to "
+        "more than 1e-4; take the largest absolute difference.",
+        "causal models whose numbers are round",
+    ),
+    Mistake(
+        "tolerance_too_small",
+        _leaks_where(limit=1e-5),
+        "Your tolerance is below 1e-4, so what we agreed to call rounding counts as a leak.",
+        "causal models whose numbers are round",
+    ),
+    Mistake(
+        "zero_left_out",
+        _leaks_where(others=lambda ids, t, V: range(1, V)),
+        "You never put the id 0 in; ids run from 0 to vocab_size - 1, which `range(vocab_size)` "
+        "gives.",
+        "models whose leak shows for every token",
+    ),
+    Mistake(
+        "last_logit_only",
+        _leaks_where(moved=lambda difference, t: difference[:, :t, -1].abs()),
+        "You look at one logit of each position; a leak may move any of the V.",
+        "models whose leak moves all logits",
+    ),
+    Mistake(
+        "last_text_changed_only",
+        _leaks_in_the_last_text_only,
+        "You change the token in the last text of the batch alone, `changed[-1, t]`; write "
+        "`changed[:, t]`, for the other texts may leak too.",
+        "a batch of one",
+    ),
+    Mistake(
         "first_text_only",
         _leaks_where(moved=lambda difference, t: difference[:1, :t].abs()),
         "You look at the first text of the batch alone.",
@@ -1650,7 +1776,7 @@ LEAKS_FUTURE = Exercise(
         "text; the absolute difference catches rises and falls, and the small tolerance forgives "
         "rounding and nothing else."
     ),
-    checked="22 models, causal and leaky, and a leak between every two positions of a text",
+    checked="28 models, causal and leaky, and a leak between every two positions of a text",
     time_limit=20.0,
 )
 
@@ -2079,6 +2205,10 @@ BATCH_CASES = (
     Case("the model fits, but no text", (4 * 50 * 4 + 7, 50, 3, 8, 4)),
     Case("not even the model fits", (100, 50, 3, 8, 4)),
     Case("two thirds of a text are left over", (4 * 9 * 1 + 2 * 12 + 8, 9, 4, 3, 1)),
+    Case("a hundred thousand short texts", (10**6, 40, 2, 4, 1)),
+    Case(
+        "one byte short on a large card", (4 * 10**9 * 4 + 3 * (2**37) - 1, 10**9, 2**24, 2**11, 4)
+    ),
     Case("GPT-2 small on 24 GB", (24 * _GB, 124_439_808, 210_000, 1024, 4)),
     Case("GPT-2 XL on 24 GB", (24 * _GB, 1_557_611_200, 1_300_000, 1024, 4)),
     Case("GPT-2 XL on 80 GB", (80 * _GB, 1_557_611_200, 1_300_000, 1024, 4)),
@@ -2338,6 +2468,8 @@ _EXPOSE_IDS = (
     torch.tensor([[0, 2, 1, 1, 3, 0], [2, 0, 4, 3, 1, 2]]),
     torch.tensor([[4, 4, 4, 4, 4, 4, 4, 4]]),
     torch.tensor([[3, 1, 4, 1, 0, 2, 2]]),
+    torch.tensor([[1, 0, 2, 4, 3, 3, 0, 1, 2], [3, 3, 0, 0, 1, 4, 2, 1, 4], [0] * 9]),
+    torch.tensor([[t * t % 5 for t in range(40)]]),
 )
 
 _NO_MODEL = (
@@ -2365,9 +2497,12 @@ _CAUGHT = (
     "quick_leak_test catches your model: its leak shows when the last token changes, the one "
     "change that this test makes."
 )
-_READS_NOTHING = (
-    "Your model leaks only where the text has no such token, or in short texts; it must leak in "
-    "every text of six tokens or more."
+_NOT_EVERYWHERE = (
+    "Your model leaks in some texts and not in others; it must leak whatever the tokens of a text, "
+    "and at every length from six on."
+)
+_NOT_IN_EACH_TEXT = (
+    "In a batch of several texts your model leaks in one and not in another; it must leak in each."
 )
 
 
@@ -2408,11 +2543,23 @@ def _no_chance(answer) -> str | None:
 
 
 def _leaks_somewhere(answer) -> str | None:
-    model = answer()
-    leaks = [leaks_future(model, ids.clone(), EXPOSE_VOCAB) for ids in _EXPOSE_IDS]
-    if not any(leaks):
+    batches = [_leaky_texts(answer(), ids) for ids in _EXPOSE_IDS]
+    if not any(any(leaks) for leaks in batches):
         return _NO_LEAK
-    return None if all(leaks) else _READS_NOTHING
+    if all(all(leaks) for leaks in batches):
+        return None
+    mixed = any(any(leaks) and not all(leaks) for leaks in batches)
+    return _NOT_IN_EACH_TEXT if mixed else _NOT_EVERYWHERE
+
+
+def _leaky_texts(model: Model, ids: torch.Tensor) -> list[bool]:
+    """Say for each text of the batch whether it leaks."""
+    before, largest = model(ids.clone()), torch.zeros(len(ids))
+    for t in range(1, ids.shape[1]):
+        for other in range(EXPOSE_VOCAB):
+            moved = model(ids.index_fill(1, torch.tensor([t]), other)) - before  # (B, T, V)
+            largest = largest.maximum(moved[:, :t].detach().abs().amax(dim=(1, 2)).float())  # (B,)
+    return (largest > LARGEST_ROUNDING).tolist()
 
 
 def _not_caught(answer) -> str | None:
@@ -2506,6 +2653,12 @@ def _sees_next(ids):
     return _one_hot_5(ids) + _one_hot_5(ids).roll(-1, dims=1)
 
 
+def _leaks_in_the_first_of_a_batch(ids):
+    logits = _one_hot_5(ids)
+    logits[:1] += _one_hot_5(ids)[:1, 1:2]
+    return logits
+
+
 def _leaks_in_short_texts(ids):
     logits = _one_hot_5(ids)
     if ids.shape[1] == 6:
@@ -2523,7 +2676,13 @@ EXPOSE_MISTAKES = (
     Mistake("causal", _expose_with(_reads_the_past), _NO_LEAK, "that the quick test is passed"),
     Mistake("sees_the_next", _expose_with(_sees_next), _CAUGHT, "that the model leaks"),
     Mistake(
-        "leaks_in_six_tokens", _expose_with(_leaks_in_short_texts), _READS_NOTHING, "a single text"
+        "leaks_in_six_tokens", _expose_with(_leaks_in_short_texts), _NOT_EVERYWHERE, "a single text"
+    ),
+    Mistake(
+        "leaks_in_the_first_text",
+        _expose_with(_leaks_in_the_first_of_a_batch),
+        _NOT_IN_EACH_TEXT,
+        "a batch of one",
     ),
 )
 
