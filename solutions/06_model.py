@@ -1351,8 +1351,8 @@ print("1, 4 and 8 heads lie within 0.1 of each other:      ", max(heads) - min(h
 # chance: we know because every shape was run three times. The number of heads mattered little.
 #
 # **What not to conclude.** That depth is useless. All shapes had the same learning rate, which may
-# suit one better than another. All had seen 41,000 tokens, a sprint: after 1.5 million (see *Go
-# further*), the three depths of this experiment end within a few hundredths of each other.
+# suit one better than another. All had seen 41,000 tokens, a sprint, and lie more than half a nat
+# apart; after 1.5 million (see *Go further*), the same three depths lie within a tenth of a nat.
 #
 # And what a model of 31,000 parameters does says little about one of a billion. Kaplan et al. 2020
 # found that for large models the shape matters little within wide limits, and size, data and
