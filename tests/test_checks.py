@@ -32,9 +32,11 @@ from llm_core.exercises.checks import judge
 from llm_core.exercises.compare import differences
 from llm_core.exercises.embeddings import embed, mean_of_tokens, skipgram_pairs
 from llm_core.exercises.registry import load_chapters
+from llm_core.exercises.sampling import draw, greedy_continue
+from llm_core.exercises.start_here import center_rows
 from llm_core.exercises.tokens import clean_lines, encode_word, make_windows, split_starts
 from llm_core.exercises.verdicts import Status
-from llm_core.sampling import top_p_filter
+from llm_core.sampling import top_k_filter, top_p_filter
 from llm_core.tokens.bpe_training import count_pairs, merge_pair, recount_merges
 
 CHAPTERS = load_chapters()
@@ -321,6 +323,21 @@ def top_k_with_slack(logits, k):
     return logits.masked_fill(logits < limit - 0.01, -math.inf)
 
 
+def dots_of_eight_numbers(a, b):
+    return a[..., :8] @ b[..., :8].mT
+
+
+def greedy_without_a_limit(next_logits, ids, max_new_tokens, stop_id=None):
+    """Goes on until the stop token has come, where there is one."""
+    return greedy_continue(next_logits, ids, max_new_tokens if stop_id is None else 50, stop_id)
+
+
+def top_p_by_an_unstable_sort(logits, p):
+    """Keeps the last of many equal tokens, as a sort without `stable=True` may."""
+    many = p < 1 and logits.shape[-1] > 16
+    return top_p_filter(logits.flip(-1), p).flip(-1) if many else top_p_filter(logits, p)
+
+
 def top_p_that_gives_up(logits, p):
     return logits if p > 0.95 else top_p_filter(logits, p)
 
@@ -437,6 +454,13 @@ ATTACKS = (
     ("tokens.make_windows", few_windows, "(42, 32) was expected"),
     ("tokens.split_starts", starts_in_a_short_text, "a longer text"),
     ("tokens.expose_bug", lambda: ("bc ab", "abc"), "Make the word bytes"),
+    ("start_here.center_rows", for_short(center_rows, 20), "(40, 30) was expected"),
+    ("start_here.pairwise_dots", dots_of_eight_numbers, "D=30"),
+    ("start_here.look_up", lambda table, ids: table[ids % 100], "V=300"),
+    ("sampling.greedy_continue", greedy_without_a_limit, "comes before the stop token"),
+    ("sampling.draw", lambda p, u: min(draw(p, u), 11), "fifty tokens"),
+    ("sampling.top_k_filter", lambda x, k: top_k_filter(x, min(k, 9)), "k=20"),
+    ("sampling.top_p_filter", top_p_by_an_unstable_sort, "only a stable sort keeps"),
     ("sampling.top_k_filter", top_k_with_slack, "very close"),
     ("sampling.top_p_filter", top_p_that_gives_up, "p=0.98"),
     ("sampling.top_p_filter", top_p_without_a_name, "by name"),
