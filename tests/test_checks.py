@@ -24,14 +24,20 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from llm_core.attention import scaled_dot_product_attention
+from llm_core.exercises.attention import attend_one
 from llm_core.exercises.base import Case, Exercise, Mistake
 from llm_core.exercises.calls import Outcome, call
 from llm_core.exercises.checks import judge
 from llm_core.exercises.compare import differences
+from llm_core.exercises.embeddings import embed, mean_of_tokens, skipgram_pairs
 from llm_core.exercises.registry import load_chapters
+from llm_core.exercises.sampling import draw, greedy_continue
+from llm_core.exercises.start_here import center_rows
+from llm_core.exercises.tokens import clean_lines, encode_word, make_windows, split_starts
 from llm_core.exercises.verdicts import Status
-from llm_core.sampling import top_p_filter
-from llm_core.tokens.bpe_training import count_pairs, merge_pair
+from llm_core.sampling import top_k_filter, top_p_filter
+from llm_core.tokens.bpe_training import count_pairs, merge_pair, recount_merges
 
 CHAPTERS = load_chapters()
 EXERCISES = [
@@ -190,6 +196,11 @@ def attention_with(hide: Callable) -> Callable:
     return answer
 
 
+def attention_with_wide_masks(q, k, v, mask=None):
+    mask = None if mask is None or mask.dim() == 1 else mask
+    return scaled_dot_product_attention(q, k, v, mask)
+
+
 def hide_if_as_large(scores, mask):
     return scores.masked_fill(~mask, -math.inf) if mask.shape[-2:] == scores.shape[-2:] else scores
 
@@ -268,9 +279,63 @@ def without_overlap(words):
     return counts
 
 
+def table_of_zeros(table):
+    return table * 0
+
+
+def mean_with_a_gradient_of_nan(x, ids, padding_idx):
+    """Right, but the root of a square of zero on the way has no slope."""
+    return mean_of_tokens(x, ids, padding_idx) + 0 * (x - x).square().sum().sqrt()
+
+
+def for_short(answer: Callable, longest: int) -> Callable:
+    """Return an answer that is right for first arguments up to a length, and cuts longer ones."""
+    return lambda first, *rest: answer(first[:longest], *rest)
+
+
+def count_few_words(words):
+    return count_pairs(dict(list(words.items())[:9]))
+
+
+def learn_from_few_words(word_counts, n_merges):
+    return recount_merges(dict(list(word_counts.items())[:14]), n_merges)
+
+
+def encode_with_few_merges(word, merges):
+    return encode_word(word, merges[:8])
+
+
+def windows_of_short_ids(ids, T, stride):
+    return make_windows(ids.to(torch.int16).long(), T, stride)
+
+
+def few_windows(ids, T, stride):
+    x, y = make_windows(ids, T, stride)
+    return x[:20], y[:20]
+
+
+def starts_in_a_short_text(n_ids, T, stride, n_val):
+    return split_starts(min(n_ids, 100), T, stride, n_val)
+
+
 def top_k_with_slack(logits, k):
     limit = logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:]
     return logits.masked_fill(logits < limit - 0.01, -math.inf)
+
+
+def dots_of_eight_numbers(a, b):
+    return a[..., :8] @ b[..., :8].mT
+
+
+def greedy_without_a_limit(next_logits, ids, max_new_tokens, stop_id=None):
+    """Goes on until the stop token has come, where there is one."""
+    return greedy_continue(next_logits, ids, max_new_tokens if stop_id is None else 50, stop_id)
+
+
+def top_p_by_an_unstable_sort(logits, p):
+    """Keeps the last of many equal tokens, as a sort without `stable=True` may."""
+    many = p < 1 and logits.shape[-1] > 16
+    return top_p_filter(logits.flip(-1), p).flip(-1) if many else top_p_filter(logits, p)
 
 
 def top_p_that_gives_up(logits, p):
@@ -317,7 +382,27 @@ ATTACKS = (
     ("attention.softmax", softmax_overwriting, "`e = e / total`"),
     ("attention.softmax", lambda x, dim: torch.softmax(x, dim).round(decimals=4), "1.0001, not"),
     ("attention.attend_one", lambda query, keys, values: (keys @ query, values[0]), "swap the two"),
+    (
+        "attention.attend_one",
+        lambda q, keys, values: attend_one(q, keys[:12], values[:12]),
+        "(40,) was expected",
+    ),
+    (
+        "attention.attend_one",
+        lambda q, keys, values: attend_one(q * math.sqrt(max(len(q) / 16, 1)), keys, values),
+        "D=64",
+    ),
     ("attention.causal_mask", mask_from_a_small_table, "(130, 130)"),
+    (
+        "attention.scaled_dot_product_attention",
+        attention_with_wide_masks,
+        "a mask of one axis",
+    ),
+    (
+        "attention.scaled_dot_product_attention",
+        attention_with(lambda scores, mask: (scores / 2).masked_fill(~mask, -12.0)),
+        "e-06 in your result",
+    ),
     (
         "attention.scaled_dot_product_attention",
         attention_with(lambda scores, mask: scores.masked_fill(~mask, -1e4)),
@@ -352,6 +437,30 @@ ATTACKS = (
         learning_with(key=lambda pair: (pair[0][::-1], pair)),
         "was expected",
     ),
+    ("embeddings.embed", lambda t, ids, p: embed(t, ids.clamp(max=40), p), "V=400"),
+    ("embeddings.embed", lambda t, ids, p: table_of_zeros(t)[ids], "zero everywhere"),
+    ("embeddings.mean_of_tokens", mean_with_a_gradient_of_nan, "infinite or not a number"),
+    ("embeddings.skipgram_pairs", lambda ids, w: skipgram_pairs(ids % 256, w), "window 8"),
+    ("embeddings.skipgram_pairs", lambda ids, w: skipgram_pairs(ids, min(w, 5)), "window 8"),
+    ("tokens.clean_lines", for_short(clean_lines, 200), "a long text"),
+    ("tokens.clean_lines", lambda t: clean_lines(t.replace("\u202f", " ")), "rare spaces"),
+    ("tokens.clean_lines", lambda t: clean_lines(t.replace("\\n", "\n")), "with backslashes"),
+    ("tokens.merge_pair", for_short(merge_pair, 20), "many tokens"),
+    ("tokens.count_pairs", count_few_words, "many words"),
+    ("tokens.learn_merges", learn_from_few_words, "a long word among many"),
+    ("tokens.encode_word", encode_with_few_merges, "many merges"),
+    ("tokens.encode_word", for_short(encode_word, 12), "a long word"),
+    ("tokens.make_windows", windows_of_short_ids, "a large vocabulary"),
+    ("tokens.make_windows", few_windows, "(42, 32) was expected"),
+    ("tokens.split_starts", starts_in_a_short_text, "a longer text"),
+    ("tokens.expose_bug", lambda: ("bc ab", "abc"), "Make the word bytes"),
+    ("start_here.center_rows", for_short(center_rows, 20), "(40, 30) was expected"),
+    ("start_here.pairwise_dots", dots_of_eight_numbers, "D=30"),
+    ("start_here.look_up", lambda table, ids: table[ids % 100], "V=300"),
+    ("sampling.greedy_continue", greedy_without_a_limit, "comes before the stop token"),
+    ("sampling.draw", lambda p, u: min(draw(p, u), 11), "fifty tokens"),
+    ("sampling.top_k_filter", lambda x, k: top_k_filter(x, min(k, 9)), "k=20"),
+    ("sampling.top_p_filter", top_p_by_an_unstable_sort, "only a stable sort keeps"),
     ("sampling.top_k_filter", top_k_with_slack, "very close"),
     ("sampling.top_p_filter", top_p_that_gives_up, "p=0.98"),
     ("sampling.top_p_filter", top_p_without_a_name, "by name"),

@@ -93,6 +93,16 @@ def expose_next_to_nothing():
     return torch.full((4, 2), 1e-3), torch.ones(4, 2), 2
 
 
+def shift_up_to_width_16(k, C, base=10_000.0):
+    matrix = right_shift(k, C, base)
+    matrix[16:, 16:] = torch.eye(C)[16:, 16:]
+    return matrix
+
+
+def rotary_up_to_four_axes(x, cos, sin):
+    return apply_rotary(x, cos, sin) if x.dim() < 5 else x
+
+
 WRONG = (
     ("frequencies", frequencies_from_a_short_table, "(32,), but (65,)"),
     ("frequencies", lambda C, base=1e4: frequencies(C, base).round(decimals=4), "0.215443"),
@@ -101,10 +111,12 @@ WRONG = (
     ("sinusoidal_encoding", encoding_in_degrees, "0.01745"),
     ("shift_matrix", shift_within_ten, "k=-4"),
     ("shift_matrix", shift_that_grows, "k=5"),
+    ("shift_matrix", shift_up_to_width_16, "C=40"),
     ("add_positions", add_without_a_gradient_to_the_table, "No gradient comes back to table"),
     ("add_positions", add_to_the_first_four, "a table with one row for each token"),
     ("apply_rotary", rotary_along_the_batch_where_it_fits, "as many items as tokens"),
     ("apply_rotary", rotary_of_the_first_item, "Items mix"),
+    ("apply_rotary", rotary_up_to_four_axes, "three axes in front"),
     ("apply_rotary", lambda x, cos, sin: -apply_rotary(x, cos, sin), "-1 times the expected"),
     ("alibi_slopes", slopes_up_to_16_heads, "with H=32"),
     ("alibi_bias", bias_with_a_window, "T=40"),

@@ -319,7 +319,7 @@ def _attention_hides(answer) -> str | None:
     leaked = weights.masked_fill(mask, 0.0).abs().max().item()
     if leaked < 1e-6:
         return None
-    return f"A key that the mask hides has the weight {leaked:.3f} in your result; it must be 0."
+    return f"A key that the mask hides has the weight {leaked:.2g} in your result; it must be 0."
 
 
 def _attention_hides_all(answer) -> str | None:
@@ -553,6 +553,7 @@ SOFTMAX_CASES = (
     Case("one entry in a slice", (normal(54, 3, 1), 1)),
     Case("double precision", (normal(55, 3, 4, dtype=torch.float64), -1)),
     Case("a transposed matrix", (normal(56, 5, 3).T, 1)),
+    Case("one entry far below the others", (torch.tensor([[-50.0, 45.0, 45.5, 45.0]]), 1)),
 )
 
 
@@ -647,6 +648,14 @@ def _softmax_hard(x, dim):
 
 def _softmax_sign_flipped(x, dim):
     return _softmax_no_max(x.amax(dim, keepdim=True) - x, dim)
+
+
+def _softmax_minus_smallest(x, dim):
+    return _softmax_no_max(x - x.amin(dim, keepdim=True), dim)
+
+
+def _softmax_nan_to_zero(x, dim):
+    return torch.nan_to_num(_softmax_no_max(x, dim))
 
 
 SOFTMAX_MISTAKES = (
@@ -763,6 +772,20 @@ SOFTMAX_MISTAKES = (
         "Your sign is flipped: the smallest entry of a slice gets the largest weight.",
         "only that each row sums to one",
     ),
+    Mistake(
+        "subtracts_smallest",
+        _softmax_minus_smallest,
+        "You subtract the smallest entry of a slice, so the others lie above 0 and their "
+        "exponentials can overflow; subtract the largest.",
+        "finite entries that lie close together",
+    ),
+    Mistake(
+        "nan_set_to_zero",
+        _softmax_nan_to_zero,
+        "You set the NaN to 0 once the exponentials have overflowed, so the largest entry of a "
+        "slice gets no weight; keep them from overflowing.",
+        "large entries, checked only for NaN",
+    ),
 )
 
 SOFTMAX = Exercise(
@@ -814,6 +837,7 @@ ATTEND_ONE_CASES = (
     ),
     Case("double precision", _doubles(normal(77, 3), normal(78, 5, 3), normal(79, 5, 2))),
     Case("transposed keys", (normal(80, 3), normal(81, 3, 5).T, normal(82, 5, 4))),
+    Case("T=40, D=64, Dv=20", (normal(83, 64), normal(84, 40, 64), normal(85, 40, 20))),
 )
 
 
@@ -916,6 +940,28 @@ def _one_averages_keys(query, keys, values):
 
 def _one_order_swapped(query, keys, values):
     return attend_one(query, keys, values)[::-1]
+
+
+def _one_scale_by_length(query, keys, values):
+    return _one_from_scores(keys @ query / query.norm(), values)
+
+
+def _one_returns_scores(query, keys, values):
+    return attend_one(query, keys, values)[0], keys @ query / math.sqrt(len(query))
+
+
+def _one_products_not_added(query, keys, values):
+    weights = torch.softmax(keys * query / math.sqrt(len(query)), dim=0)
+    return weights @ values, weights
+
+
+def _one_values_not_added(query, keys, values):
+    _, weights = attend_one(query, keys, values)
+    return weights[:, None] * values, weights
+
+
+def _one_even_average(query, keys, values):
+    return values.mean(0), attend_one(query, keys, values)[1]
 
 
 ATTEND_ONE_MISTAKES = (
@@ -1034,6 +1080,39 @@ ATTEND_ONE_MISTAKES = (
         "You mix the keys, but keys only decide how much each token counts; what gets mixed is "
         "the values.",
         "an example in which keys and values are the same tensor",
+    ),
+    Mistake(
+        "scale_by_length",
+        _one_scale_by_length,
+        "You divide by the length of the query as a vector, its norm; the scale is the root of its "
+        "width, the number of its entries, whatever they are.",
+        "a query whose entries are all 1 or -1",
+    ),
+    Mistake(
+        "returns_scores",
+        _one_returns_scores,
+        "Your output is right, but you return the scores where the weights belong.",
+        "checking only the output",
+    ),
+    Mistake(
+        "products_not_added",
+        _one_products_not_added,
+        "You multiply query and keys entry by entry and do not add up; a score is the sum of these "
+        "products, one number for each token.",
+        "keys of width 1",
+    ),
+    Mistake(
+        "values_not_added",
+        _one_values_not_added,
+        "You multiply each value by its weight, but do not add them up over the tokens.",
+        "a single token, and only the entries",
+    ),
+    Mistake(
+        "even_average",
+        _one_even_average,
+        "Your weights are right, but your output is the plain average of the values, in which "
+        "every token counts the same.",
+        "checking only the weights, or equal keys",
     ),
 )
 
@@ -1331,6 +1410,14 @@ ATTENTION_CASES = (
             _random_mask(190, 5, 5),
         ),
     ),
+    Case(
+        "a mask of one axis, the same for all queries",
+        (*_qkv(200, (2,), 4, 5, 3, 6), torch.tensor([True, False, True, True, False])),
+    ),
+    Case(
+        "T=20, S=40, D=80, Dv=9",
+        (normal(210, 20, 80), normal(211, 40, 80), normal(212, 40, 9), _random_mask(213, 20, 40)),
+    ),
 )
 
 
@@ -1501,6 +1588,20 @@ def _attention_mask_inverted(q, k, v, mask=None):
 
 def _attention_weights_first(q, k, v, mask=None):
     return scaled_dot_product_attention(q, k, v, mask)[::-1]
+
+
+def _attention_truth_of_mask(q, k, v, mask=None):
+    if mask:
+        return scaled_dot_product_attention(q, k, v, mask)
+    return scaled_dot_product_attention(q, k, v)
+
+
+def _attention_infinity_times_zero(q, k, v, mask=None):
+    return _mix(_scores(q, k) if mask is None else _scores(q, k) + ~mask * -INF, v)
+
+
+def _attention_scale_by_axis_1(q, k, v, mask=None):
+    return _mix(_hide(q @ k.mT / math.sqrt(q.shape[1]), mask), v)
 
 
 ATTENTION_MISTAKES = (
@@ -1680,6 +1781,27 @@ ATTENTION_MISTAKES = (
         _attention_returns_scores,
         "Your output is right, but you return the scores where the weights belong.",
         "checking only the output",
+    ),
+    Mistake(
+        "truth_of_a_mask",
+        _attention_truth_of_mask,
+        "A mask holds many True and False, so `if mask:` cannot decide; ask "
+        "`if mask is not None:`.",
+        "calls without a mask",
+    ),
+    Mistake(
+        "infinity_times_zero",
+        _attention_infinity_times_zero,
+        "You multiply minus infinity by 0 where a key is allowed, and that is NaN, not 0; put it "
+        "in place with `masked_fill` or `torch.where`.",
+        "calls without a mask",
+    ),
+    Mistake(
+        "scale_by_axis_1",
+        _attention_scale_by_axis_1,
+        "You take the width from axis 1, which is D only when there is no batch; count from the "
+        "end, `q.shape[-1]`.",
+        "inputs without batch axes",
     ),
 )
 
@@ -2106,6 +2228,7 @@ BLOCK_CASES = (
         n_heads=2,
     ),
     _heads_case("T=40, many tokens", *_block_inputs(330, 2, 40, 6), n_heads=2),
+    _heads_case("C=96, heads of width 48", *_block_inputs(340, 1, 5, 96), n_heads=2),
     _heads_case("double precision", *_doubles(*_block_inputs(310, 2, 3, 8)), n_heads=2),
     _heads_case(
         "transposed x",
@@ -2260,6 +2383,28 @@ def _block_interleaved(x, w_query, w_key, w_value, w_out, n_heads):
     return _merge_interleaved(_attend_causally(q, k, v)) @ w_out
 
 
+def _block_scale_by_tokens(x, w_query, w_key, w_value, w_out, n_heads):
+    scale = math.sqrt(x.shape[2] // n_heads / x.shape[1])
+    return multi_head_attention(x, scale * w_query, w_key, w_value, w_out, n_heads)
+
+
+def _block_scale_by_heads(x, w_query, w_key, w_value, w_out, n_heads):
+    scale = math.sqrt(x.shape[2] // n_heads / n_heads)
+    return multi_head_attention(x, scale * w_query, w_key, w_value, w_out, n_heads)
+
+
+def _block_one_weight(x, w_query, w_key, w_value, w_out, n_heads):
+    return multi_head_attention(x, w_query, w_query, w_query, w_out, n_heads)
+
+
+def _block_key_value_swapped(x, w_query, w_key, w_value, w_out, n_heads):
+    return multi_head_attention(x, w_query, w_value, w_key, w_out, n_heads)
+
+
+def _block_output_transposed(x, w_query, w_key, w_value, w_out, n_heads):
+    return multi_head_attention(x, w_query, w_key, w_value, w_out.T, n_heads)
+
+
 BLOCK_MISTAKES = (
     Mistake(
         "one_big_head",
@@ -2386,6 +2531,38 @@ BLOCK_MISTAKES = (
         "You add x to the result; that sum belongs to the block around attention, which chapter 05 "
         "builds.",
         "only that training works",
+    ),
+    Mistake(
+        "scale_by_tokens",
+        _block_scale_by_tokens,
+        "You scale by the number of tokens: after the transpose axis 2 is time, and the width of a "
+        "head is the last axis.",
+        "as many tokens as a head is wide",
+    ),
+    Mistake(
+        "scale_by_heads",
+        _block_scale_by_heads,
+        "You scale by the number of heads; a score adds up the D channels of one head.",
+        "as many heads as each is wide",
+    ),
+    Mistake(
+        "one_weight_for_all",
+        _block_one_weight,
+        "Your keys and values come from w_query too; each of the three has a matrix of its own.",
+        "weights that are equal",
+    ),
+    Mistake(
+        "key_and_value_swapped",
+        _block_key_value_swapped,
+        "You swapped w_key and w_value: the keys decide how much a token counts, the values are "
+        "what is mixed.",
+        "w_key and w_value equal",
+    ),
+    Mistake(
+        "output_weight_transposed",
+        _block_output_transposed,
+        "You apply w_out transposed, as `F.linear` would; here every weight is used as `x @ w`.",
+        "w_out as the identity",
     ),
 )
 

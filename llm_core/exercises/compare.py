@@ -324,7 +324,7 @@ def _type_advice(expected: Any, got: Any) -> str:
 _TYPE_ADVICE: tuple[tuple[Any, Any, str], ...] = (
     (torch.Tensor, type(None), " here; does a branch of your function lack its `return`?"),
     (torch.Tensor, np.ndarray, "; stay with torch's functions, or end with `torch.from_numpy`"),
-    (torch.Tensor, tuple, "; return the tensor alone"),
+    (torch.Tensor, tuple, "; return one tensor, alone or joined by `torch.stack`"),
     (
         torch.Tensor,
         list,

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from llm_core.exercises.base import Case, Exercise, Mistake, Option, Property, Question
 from llm_core.exercises.inputs import gap_between, gradient_trouble, normal, token_ids, whole
+from llm_core.exercises.show import number
 from llm_core.validate import require_float_tensor
 
 INF = math.inf
@@ -78,6 +79,7 @@ EMBED_CASES = (
         "rows of zeros and of large numbers",
         (torch.tensor([[0.0, 0.0], [1e6, -1e6], [0.0, 7.0]]), torch.tensor([[0, 1, 2, 1]]), 2),
     ),
+    Case("V=400, 300 tokens in five texts", (normal(14, 400, 3), token_ids(15, 400, 5, 60), 7)),
 )
 
 
@@ -168,6 +170,12 @@ def _embed_scaled(table, ids, padding_idx):
     return embed(table, ids, padding_idx) * table.shape[1] ** 0.5
 
 
+def _embed_ends_at_padding(table, ids, padding_idx):
+    if padding_idx is None:
+        return table[ids]
+    return table[ids] * ((ids == padding_idx).cumsum(1) == 0).unsqueeze(-1)
+
+
 EMBED_MISTAKES = (
     Mistake(
         "padding_ignored",
@@ -247,6 +255,13 @@ EMBED_MISTAKES = (
         "Your one-hot vectors are float32 whatever the table holds, and a product needs one dtype: "
         "use .to(table.dtype).",
         "a table of float32",
+    ),
+    Mistake(
+        "text_ends_at_padding",
+        _embed_ends_at_padding,
+        "You set everything behind the first padding to zero, but padding may stand in front or in "
+        "the middle; ask each place for itself.",
+        "padding at the end of a text",
     ),
 )
 
@@ -368,6 +383,7 @@ MEAN_CASES = (
     ),
     Case("double precision", (normal(27, 2, 4, 3, dtype=torch.float64), _IDS_MEAN, 0)),
     Case("a transposed x", (normal(28, 4, 2, 3).transpose(0, 1), _IDS_MEAN, 0)),
+    Case("B=6, T=30, C=4", (normal(29, 6, 30, 4), token_ids(30, 3, 6, 30), 1)),
 )
 
 
@@ -470,6 +486,31 @@ def _mean_in_place(x, ids, padding_idx):
     return mean_of_tokens(x, ids, padding_idx)
 
 
+def _mean_root_of_count(x, ids, padding_idx):
+    real = (ids != padding_idx).unsqueeze(-1)
+    return x.masked_fill(~real, 0.0).sum(dim=1) / real.sum(dim=1).clamp(min=1).sqrt()
+
+
+def _mean_ends_at_padding(x, ids, padding_idx):
+    real = ((ids == padding_idx).cumsum(dim=1) == 0).unsqueeze(-1)
+    return x.masked_fill(~real, 0.0).sum(dim=1) / real.sum(dim=1).clamp(min=1)
+
+
+def _mean_of_all_texts(x, ids, padding_idx):
+    return x[ids != padding_idx].mean(dim=0)
+
+
+def _mean_times_ids(x, ids, padding_idx):
+    return (x * ids.unsqueeze(-1)).sum(dim=1) / (ids != padding_idx).sum(dim=1)[:, None].clamp(
+        min=1
+    )
+
+
+def _mean_whole_numbers(x, ids, padding_idx):
+    real = (ids != padding_idx).unsqueeze(-1)
+    return x.masked_fill(~real, 0.0).sum(dim=1) // real.sum(dim=1).clamp(min=1)
+
+
 MEAN_MISTAKES = (
     Mistake(
         "plain_mean",
@@ -561,6 +602,39 @@ MEAN_MISTAKES = (
         _mean_largest,
         "You take the largest entry of each column; a mean adds up and divides.",
         "texts of one token",
+    ),
+    Mistake(
+        "divides_by_the_root",
+        _mean_root_of_count,
+        "You divide by the root of the number of real tokens; a mean divides by the number itself.",
+        "texts of one token",
+    ),
+    Mistake(
+        "text_ends_at_padding",
+        _mean_ends_at_padding,
+        "You stop at the first padding of a text, but real tokens may come after it; ask each "
+        "place for itself.",
+        "padding at the end of a text",
+    ),
+    Mistake(
+        "texts_in_one_row",
+        _mean_of_all_texts,
+        "`x[mask]` lays the real tokens of all texts in one row, so you average over all of them "
+        "together; each text has its own mean.",
+        "a batch of one, up to its first axis",
+    ),
+    Mistake(
+        "ids_for_mask",
+        _mean_times_ids,
+        "You multiply the vectors by the ids; multiply by the answer to `ids != padding_idx`, "
+        "which counts as 1 or 0.",
+        "ids that are 0 or 1",
+    ),
+    Mistake(
+        "rounded_down",
+        _mean_whole_numbers,
+        "`//` rounds down to whole numbers; divide with `/`.",
+        "means that are whole numbers",
     ),
 )
 
@@ -675,6 +749,7 @@ PAIRS_CASES = (
     Case("nine tokens, window 3", (torch.tensor([20, 21, 22, 23, 24, 25, 26, 27, 28]), 3)),
     Case("forty tokens of four words, window 4", (token_ids(41, 4, 40), 4)),
     Case("six tokens, window 5", (torch.tensor([9, 8, 7, 6, 5, 4]), 5)),
+    Case("120 tokens of a large vocabulary, window 8", (token_ids(42, 60_000, 120), 8)),
 )
 
 
@@ -712,6 +787,18 @@ def _pairs_where(keep):
         places = [(i, j) for i in range(len(ids)) for j in range(len(ids))]
         kept = [(i, j) for i, j in places if keep(i, j, ids, window)]
         return torch.tensor([(int(ids[i]), int(ids[j])) for i, j in kept])
+
+    return answer
+
+
+def _pairs_of(company):
+    """Return a pair maker in which company(i, n, window) lists the places beside place i of n."""
+
+    def answer(ids, window):
+        n = len(ids)
+        return torch.tensor(
+            [(int(ids[i]), int(ids[j])) for i in range(n) for j in company(i, n, window)]
+        )
 
     return answer
 
@@ -777,6 +864,20 @@ def _pairs_nearest_first(ids, window):
 
 def _pairs_two_rows(ids, window):
     return skipgram_pairs(ids, window).T.contiguous()
+
+
+_pairs_modulo = _pairs_of(lambda i, n, w: [j % n for j in range(i - w, i + w + 1) if j != i])
+_pairs_last_missed = _pairs_of(
+    lambda i, n, w: [j for j in range(max(0, i - w), min(n - 1, i + w + 1)) if j != i]
+)
+_pairs_first_missed = _pairs_of(
+    lambda i, n, w: [j for j in range(max(1, i - w), min(n, i + w + 1)) if j != i]
+)
+_pairs_shared_window = _pairs_where(lambda i, j, ids, w: 0 < abs(i - j) <= w // 2)
+_pairs_outermost = _pairs_where(lambda i, j, ids, w: abs(i - j) == w)
+_pairs_right_first = _pairs_of(
+    lambda i, n, w: [*range(i + 1, min(n, i + w + 1)), *range(max(0, i - w), i)]
+)
 
 
 PAIRS_MISTAKES = (
@@ -862,6 +963,45 @@ PAIRS_MISTAKES = (
         _pairs_whole_text,
         "You pair each word with the whole text and never look at window.",
         "a window that is wider than the text",
+    ),
+    Mistake(
+        "wraps_at_both_ends",
+        _pairs_modulo,
+        "With `% n` the text becomes a ring: the first word gets the last ones for company, and "
+        "the other way round.",
+        "looking only at words in the middle of a text",
+    ),
+    Mistake(
+        "last_token_missed",
+        _pairs_last_missed,
+        "The last token is never company: you stop at `len(ids) - 1`, and range(a, b) leaves b "
+        "out.",
+        "looking only at words at the beginning of a text",
+    ),
+    Mistake(
+        "first_token_missed",
+        _pairs_first_missed,
+        "The first token is never company; places count from 0.",
+        "looking only at words at the end of a text",
+    ),
+    Mistake(
+        "window_shared_by_both_sides",
+        _pairs_shared_window,
+        "You take half of the window to each side; window counts the places on one side.",
+        "only that the pairs are mutual",
+    ),
+    Mistake(
+        "outermost_only",
+        _pairs_outermost,
+        "You take only the places that are exactly window away; those in between are company too.",
+        "window=1",
+    ),
+    Mistake(
+        "right_side_first",
+        _pairs_right_first,
+        "For each centre you list the right side first; its company comes in the order of the "
+        "text, from left to right.",
+        "the set of pairs",
     ),
 )
 
@@ -1104,12 +1244,32 @@ def _loss_each(centre, company, negatives):
     return -torch.cat([F.logsigmoid(yes)[:, None], F.logsigmoid(-no)], dim=1)
 
 
+def _loss_true_pair_flipped(centre, company, negatives):
+    yes, no = _scores(centre, company, negatives)
+    return F.softplus(yes) + F.softplus(no).sum(-1)
+
+
+def _loss_of_each_negative(centre, company, negatives):
+    yes, no = _scores(centre, company, negatives)
+    return F.softplus(-yes)[:, None] + F.softplus(no)
+
+
+def _loss_all_with_all(centre, company, negatives):
+    _, no = _scores(centre, company, negatives)
+    return F.softplus(-(centre @ company.T)) + F.softplus(no).sum(-1)
+
+
+def _loss_scaled(centre, company, negatives):
+    width = math.sqrt(centre.shape[-1])
+    return negative_sampling_loss(centre / width, company, negatives)
+
+
 LOSS_MISTAKES = (
     Mistake(
         "log_of_sigmoid",
         _loss_log_of_sigmoid,
-        "At a score of -200 the sigmoid is rounded to 0, and its logarithm is minus infinity; "
-        "F.logsigmoid computes both in one go, without overflow.",
+        "At a score of -200, e to the 200 leaves the range of floats, and the logarithm is "
+        "infinite; F.logsigmoid computes both in one go, without overflow.",
         "scores between -10 and 10",
     ),
     Mistake(
@@ -1207,6 +1367,34 @@ LOSS_MISTAKES = (
         "product.",
         "vectors of length 1",
     ),
+    Mistake(
+        "true_pair_flipped",
+        _loss_true_pair_flipped,
+        "For the true pair the right answer is yes, so its loss is -ln σ(s); you take that of the "
+        "answer no.",
+        "scores of zero",
+    ),
+    Mistake(
+        "negatives_kept_apart",
+        _loss_of_each_negative,
+        "You return a number for each negative, (B, K); the costs of the 1 + K answers are added "
+        "up, one number for each pair.",
+        "one negative for each pair, up to an axis",
+    ),
+    Mistake(
+        "all_with_all",
+        _loss_all_with_all,
+        "`centre @ company.T` compares every centre with the company of every pair; each has its "
+        "own row, so multiply entry by entry and add up along the last axis.",
+        "one pair",
+    ),
+    Mistake(
+        "scaled_scores",
+        _loss_scaled,
+        "You divide the scores by the root of C, as attention does; here the dot product goes into "
+        "the sigmoid as it is.",
+        "scores of zero",
+    ),
 )
 
 
@@ -1252,8 +1440,8 @@ def _loss_far_gradient(answer) -> str | None:
     if gap_between(slope, torch.full((1, 1), 60.0)) < 1e-2:
         return None
     return (
-        "Where both guesses are surely wrong, the gradient at the centre must be 60, but yours is "
-        f"{slope.item():.3g}: cut or rounded losses teach nothing."
+        "Where both guesses are surely wrong, a score of -900 for the true pair and of 900 for a "
+        f"negative, the gradient at the centre must be 60, but yours is {number(slope.item(), 3)}."
     )
 
 
@@ -1457,6 +1645,21 @@ def _gradient_company_first(centre, company, negatives):
     return by_company, by_centre, by_negatives
 
 
+def _gradient_negatives_subtracted(centre, company, negatives):
+    for_centre, for_company, for_negatives = negative_sampling_gradient(centre, company, negatives)
+    pull = (torch.sigmoid((centre * company).sum(-1, keepdim=True)) - 1) * company
+    return 2 * pull - for_centre, for_company, for_negatives
+
+
+def _gradient_moved(centre, company, negatives):
+    given = (centre, company, negatives)
+    return tuple(t - g for t, g in zip(given, negative_sampling_gradient(*given), strict=True))
+
+
+def _gradient_of_the_batch(centre, company, negatives):
+    return tuple(g.sum(0) for g in negative_sampling_gradient(centre, company, negatives))
+
+
 GRADIENT_MISTAKES = (
     Mistake(
         "uphill",
@@ -1556,6 +1759,26 @@ GRADIENT_MISTAKES = (
         "You move the centre before the other gradients are computed; all three belong to the "
         "same, old vectors.",
         "only the gradient for the centre",
+    ),
+    Mistake(
+        "negatives_subtracted",
+        _gradient_negatives_subtracted,
+        "In the gradient of the centre you take the negatives' part away; both parts are added, "
+        "and the minus sign is in the error of the true pair, σ(s) - 1.",
+        "only the gradients for company and negatives",
+    ),
+    Mistake(
+        "vectors_moved",
+        _gradient_moved,
+        "You return the vectors after a training step; asked for are the gradients alone, and the "
+        "step comes later.",
+        "only the shapes",
+    ),
+    Mistake(
+        "pairs_added_up",
+        _gradient_of_the_batch,
+        "You add up over the pairs; each pair has its own vectors, and so its own gradients.",
+        "one pair, up to an axis",
     ),
 )
 
@@ -1823,6 +2046,23 @@ def _nearest_one_more(vectors, query, k, exclude):
     return _ranked(_cosines(vectors, query), k + 1, exclude)
 
 
+def _nearest_hidden_with_minus_one(vectors, query, k, exclude):
+    return _ranked(_cosines(vectors, query), k, exclude, hidden=-1.0)
+
+
+def _nearest_query_recognised(vectors, query, k, exclude):
+    order = nearest(vectors, query, len(vectors), []).tolist()
+    return torch.tensor([i for i in order if not torch.equal(vectors[i], query)][:k])
+
+
+def _nearest_numbers_sorted(vectors, query, k, exclude):
+    return nearest(vectors, query, k, exclude).sort().values
+
+
+def _nearest_rows(vectors, query, k, exclude):
+    return vectors[nearest(vectors, query, k, exclude)]
+
+
 NEAREST_MISTAKES = (
     Mistake(
         "dot_product",
@@ -1929,6 +2169,32 @@ NEAREST_MISTAKES = (
         "You return k + 1 rows; nothing needs to be made up for, since exclude names what is left "
         "out.",
         "k as large as the table",
+    ),
+    Mistake(
+        "excluded_with_minus_one",
+        _nearest_hidden_with_minus_one,
+        "You give the left-out rows the similarity -1, which a row that points exactly the other "
+        "way has as well; minus infinity beats none.",
+        "rows of which none points exactly the other way",
+    ),
+    Mistake(
+        "query_recognised",
+        _nearest_query_recognised,
+        "You leave out the rows that equal the query and never look at exclude.",
+        "a query that is a row, and left out",
+    ),
+    Mistake(
+        "numbers_sorted",
+        _nearest_numbers_sorted,
+        "You sort the numbers of the rows; they come in the order of their similarity, the largest "
+        "first.",
+        "the set of rows",
+    ),
+    Mistake(
+        "rows_for_numbers",
+        _nearest_rows,
+        "You return the rows themselves; asked for are their numbers.",
+        "only how many there are",
     ),
 )
 

@@ -30,7 +30,7 @@ def gap_between(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def gradient_trouble(output: torch.Tensor, inputs: dict[str, torch.Tensor]) -> str | None:
-    """Say to which input no finite gradient that is not all zero comes back, if there is one."""
+    """Say to which input no gradient comes back, or one that is not finite or zero everywhere."""
     found: Sequence[torch.Tensor | None] = [None] * len(inputs)
     if output.requires_grad:
         loss = (output * normal(99, *output.shape)).sum()
@@ -41,8 +41,12 @@ def gradient_trouble(output: torch.Tensor, inputs: dict[str, torch.Tensor]) -> s
                 return _OVERWRITTEN
             raise
     for name, g in zip(inputs, found, strict=True):
-        if g is None or not bool(g.isfinite().all()) or not bool((g != 0).any()):
+        if g is None:
             return no_gradient(name)
+        if not bool(g.isfinite().all()):
+            return _not_finite(name)
+        if not bool((g != 0).any()):
+            return _all_zero(name)
     return None
 
 
@@ -56,4 +60,20 @@ def no_gradient(what: str) -> str:
     return (
         f"No gradient comes back to {what}, so a model could not learn through your function; "
         "stay in torch operations, without .detach(), .item(), NumPy or torch.no_grad()."
+    )
+
+
+def _not_finite(what: str) -> str:
+    return (
+        f"The gradient that comes back to {what} is infinite or not a number, so a model could not "
+        "learn through your function; a division by 0, or a root or logarithm of 0, on the way "
+        "does that even where its result is not used."
+    )
+
+
+def _all_zero(what: str) -> str:
+    return (
+        f"The gradient that comes back to {what} is zero everywhere, so a model could not learn "
+        "through your function: does your result depend on it at all, other than by rounding or a "
+        "comparison?"
     )

@@ -899,7 +899,7 @@ TIED_CASES = (
     ),
     Case("double precision", _doubled(_tied_case("", 110, 3, 4, 6, 5).args)),
     Case(
-        "transposed, non-contiguous inputs",
+        "transposed inputs",
         (
             token_ids(115, 6, 5, 2).T,
             normal(116, 5, 2, 3).transpose(0, 1),

@@ -111,7 +111,7 @@ def _angles_case(name: str, seed: int, *shape: int, dtype: torch.dtype = torch.f
     The angles are random, so that position 0 turns too and nothing can be guessed from a formula.
     """
     angles = 2 * normal(seed + 1, shape[-2], shape[-1] // 2, dtype=dtype)
-    sizes = dict(zip("BHTD"[-len(shape) :], shape, strict=True))
+    sizes = dict(zip("ABHTD"[-len(shape) :], shape, strict=True))
     return Case(name, (normal(seed, *shape, dtype=dtype), angles.cos(), angles.sin()), sizes=sizes)
 
 
@@ -462,6 +462,14 @@ def _frequencies_to_the_end(C, base=BASE):
     return base ** -torch.linspace(0, 1, C // 2)
 
 
+def _frequency_minus_in_front(C, base=BASE):
+    return -(base ** (torch.arange(0, C, 2) / C))
+
+
+def _frequency_common_logarithm(C, base=BASE):
+    return torch.exp(-torch.arange(0, C, 2) / C * math.log10(base))
+
+
 FREQUENCY_MISTAKES = (
     Mistake(
         "counts_from_one",
@@ -566,6 +574,19 @@ FREQUENCY_MISTAKES = (
         _frequencies_exponent,
         "You return the exponents; the base must still be raised to them.",
         "only that the frequencies fall",
+    ),
+    Mistake(
+        "minus_in_front",
+        _frequency_minus_in_front,
+        "`-base ** x` is -(base ** x), since the power comes before the minus; the minus belongs "
+        "into the exponent, in brackets.",
+        "the absolute value of the first frequency",
+    ),
+    Mistake(
+        "logarithm_to_base_10",
+        _frequency_common_logarithm,
+        "You take the logarithm to the base 10; exp undoes the natural one, `math.log`.",
+        "a single pair, or only the first frequency",
     ),
 )
 
@@ -883,6 +904,8 @@ SHIFT_CASES = (
     Case("two back", (-2, 6, 30.0)),
     Case("no shift at all", (0, 4)),
     Case("k=25, C=10, base=50", (25, 10, 50.0)),
+    Case("k=90, C=40", (90, 40)),
+    Case("far back, C=18, base=200", (-64, 18, 200.0)),
 )
 
 
@@ -995,6 +1018,28 @@ def _shift_transposed(k, C, base=BASE):
     return shift_matrix(k, C, base).T
 
 
+def _shift_by(k, w):
+    """Return the matrix that moves by k with the frequencies w (C/2,)."""
+    return torch.block_diag(*(_block(float(k * rate)) for rate in w))
+
+
+def _block(angle):
+    cos, sin = math.cos(angle), math.sin(angle)
+    return torch.tensor([[cos, -sin], [sin, cos]])
+
+
+def _shift_pairs_from_one(k, C, base=BASE):
+    return _shift_by(k, base ** (-torch.arange(2, C + 2, 2) / C))
+
+
+def _shift_frequencies_rise(k, C, base=BASE):
+    return _shift_by(k, base ** (torch.arange(0, C, 2) / C))
+
+
+def _shift_factor_2_forgotten(k, C, base=BASE):
+    return _shift_by(k, base ** (-torch.arange(C // 2) / C))
+
+
 SHIFT_MISTAKES = (
     Mistake(
         "no_minus",
@@ -1071,6 +1116,24 @@ SHIFT_MISTAKES = (
         "You move the dimensions of a vector round; the shift goes along the positions and turns "
         "each pair in its place.",
         "no shift at all",
+    ),
+    Mistake(
+        "pairs_from_one",
+        _shift_pairs_from_one,
+        "Your pairs are counted from 1, so the quickest, with frequency 1, is missing.",
+        "no shift at all, or only that the blocks are rotations",
+    ),
+    Mistake(
+        "frequencies_rise",
+        _shift_frequencies_rise,
+        "Your frequencies rise from pair to pair: the minus sign of the exponent is missing.",
+        "a single pair",
+    ),
+    Mistake(
+        "factor_2_forgotten",
+        _shift_factor_2_forgotten,
+        "Your exponent is -i/C where it must be -2i/C, so your pairs turn too quickly.",
+        "a single pair",
     ),
 )
 
@@ -1368,6 +1431,7 @@ ROTARY_CASES = (
         (normal(356, 2, 5, 3, 4).transpose(1, 2), *rotary_angles(5, 4, 10.0)),
         sizes={"B": 2, "H": 3, "T": 5, "D": 4},
     ),
+    _angles_case("three axes in front, T=30, D=32", 362, 2, 1, 3, 30, 32),
 )
 
 
@@ -1495,6 +1559,11 @@ def _rotary_interleaved(x, cos, sin):
     return torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1).flatten(-2)
 
 
+def _rotary_interleaved_in_halves_out(x, cos, sin):
+    first, second = x[..., 0::2], x[..., 1::2]
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
 ROTARY_MISTAKES = (
     Mistake(
         "turns_backwards",
@@ -1609,6 +1678,13 @@ ROTARY_MISTAKES = (
         _rotary_values_lost,
         "You return only the first number of each pair; the second ones are missing.",
         "the first half of the result",
+    ),
+    Mistake(
+        "interleaved_in_halves_out",
+        _rotary_interleaved_in_halves_out,
+        "You take neighbours for pairs but put them back as two halves, so dimensions change their "
+        "place; dimension i is paired with i + D/2 on both ways.",
+        "dot products of turned vectors, which do not see the order",
     ),
 )
 
@@ -1982,6 +2058,11 @@ def _bias_low_number(H, T):
     return alibi_bias(H, T).clamp(min=-1e9)
 
 
+def _bias_infinity_times_zero(H, T):
+    future = torch.ones(T, T).triu(1)
+    return -alibi_slopes(H)[:, None, None] * _distances(T) + future * -math.inf
+
+
 BIAS_MISTAKES = (
     Mistake(
         "sign_flipped",
@@ -2089,6 +2170,13 @@ BIAS_MISTAKES = (
         _bias_heads_last,
         "Your heads are on the last axis; the shape is (H, T, T), heads first.",
         "only the set of values",
+    ),
+    Mistake(
+        "infinity_times_zero",
+        _bias_infinity_times_zero,
+        "You multiply minus infinity by 0 where a token may look, and that is NaN, not 0; put it "
+        "in place with `masked_fill` or `torch.where`.",
+        "the entries above the diagonal",
     ),
 )
 

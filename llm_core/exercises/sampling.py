@@ -147,6 +147,9 @@ GREEDY_CASES = (
     Case("two tokens tie", (ToyModel(torch.tensor([[0.0, 2.0, 2.0, 1.0]] * 5)), [0, 3], 3, None)),
     Case("all logits are negative", (ToyModel(normal(5, 11, 7) - 50), [2, 2], 5, None)),
     Case("a longer text than prompt", (ToyModel(normal(6, 17, 9)), [8, 7, 6, 5], 15, None)),
+    Case("a stop id above 256", (ToyModel(torch.eye(400)[[5, 300, 8, 9]]), [1], 9, 300)),
+    Case("max_new_tokens comes before the stop token", (_counting_model(8), [2, 3], 2, 7)),
+    Case("forty tokens", (ToyModel(normal(7, 19, 9)), [1, 2], 40, None)),
 )
 
 
@@ -274,6 +277,29 @@ def _greedy_stop_twice(next_logits, ids, max_new_tokens, stop_id=None):
     return out
 
 
+def _greedy_stop_by_identity(next_logits, ids, max_new_tokens, stop_id=None):
+    ids = list(ids)
+    for _ in range(max_new_tokens):
+        new_id = next_logits(ids).argmax().item()
+        ids.append(new_id)
+        if new_id is stop_id:
+            break
+    return ids
+
+
+def _greedy_logit_for_id(next_logits, ids, max_new_tokens, stop_id=None):
+    ids = list(ids)
+    for _ in range(max_new_tokens):
+        ids.append(next_logits(ids).max().item())
+        if ids[-1] == stop_id:
+            break
+    return ids
+
+
+def _greedy_one_token(next_logits, ids, max_new_tokens, stop_id=None):
+    return greedy_continue(next_logits, ids, min(max_new_tokens, 1), stop_id)
+
+
 GREEDY_MISTAKES = (
     Mistake(
         "new_tokens_only",
@@ -369,6 +395,25 @@ GREEDY_MISTAKES = (
         "You add the stop token twice: once with the other tokens and once more where you stop.",
         "texts that never stop",
     ),
+    Mistake(
+        "compared_with_is",
+        _greedy_stop_by_identity,
+        "`is` asks whether two things are the same object, which equal ids above 256 need not be; "
+        "`==` asks whether they are equal.",
+        "stop ids up to 256",
+    ),
+    Mistake(
+        "logit_for_id",
+        _greedy_logit_for_id,
+        "You add the largest logit itself; the token is the place where it stands, `argmax`.",
+        "only how many tokens are added",
+    ),
+    Mistake(
+        "one_token_only",
+        _greedy_one_token,
+        "You add one token and return: the `return` may stand inside the loop.",
+        "one token to add",
+    ),
 )
 
 GREEDY_CONTINUE = Exercise(
@@ -420,6 +465,7 @@ DRAW_CASES = (
     Case("one token", (torch.tensor([1.0]), 0.75)),
     Case("rounding leaves the sum below u", (_rounded_below_one(), 1 - 2**-24)),
     Case("equal shares", (torch.full((8,), 0.125), 0.625)),
+    Case("fifty tokens", (normal(13, 50).softmax(-1), 0.93)),
 )
 
 
@@ -524,6 +570,19 @@ def _draw_token_of_start(probabilities, u):
     return int((_ends(probabilities) - probabilities.double() < u).sum()) - 1
 
 
+def _draw_probability(probabilities, u):
+    return float(probabilities[draw(probabilities, u)])
+
+
+def _draw_nothing_at_the_end(probabilities, u):
+    total = 0.0
+    for token, probability in enumerate(probabilities.tolist()):
+        total += probability
+        if u < total:
+            return token
+    return None
+
+
 DRAW_MISTAKES = (
     Mistake(
         "end_included",
@@ -619,6 +678,19 @@ DRAW_MISTAKES = (
         "at u = 0 you find none.",
         "values of u that lie on no border",
     ),
+    Mistake(
+        "probability_for_id",
+        _draw_probability,
+        "You return the probability of the token; asked for is its id, the place where it stands.",
+        "only which stretch is found",
+    ),
+    Mistake(
+        "nothing_at_the_end",
+        _draw_nothing_at_the_end,
+        "Where rounding leaves the sum just below u, your loop ends without a token and returns "
+        "None; return the last token that is possible.",
+        "probabilities whose sum is exactly 1",
+    ),
 )
 
 
@@ -695,6 +767,7 @@ TOP_K_CASES = (
     Case("fewer left than k", (torch.tensor([-INF, 2.0, -INF, 1.0]), 3)),
     Case("all logits are negative", (normal(27, 3, 6) - 40, 2)),
     Case("double precision", (normal(28, 2, 6, dtype=torch.float64), 3)),
+    Case("fifty tokens, k=20", (normal(29, 3, 50), 20)),
 )
 
 
@@ -981,6 +1054,8 @@ TOP_P_CASES = (
     Case("p=1 and very unlikely tokens", (torch.tensor([30.0, 0.0, 5.0, -40.0, 29.0]), 1.0)),
     Case("large logits", (torch.tensor([[900.0, 901.0, 899.5], [-2.0, -1.0, -900.0]]), 0.7)),
     Case("one token", (torch.tensor([[0.3]]), 0.5)),
+    Case("64 equal tokens, whose order only a stable sort keeps", (torch.zeros(64), 0.3)),
+    Case("fifty tokens, p=0.85", (normal(38, 2, 50), 0.85)),
     Case("double precision", (normal(37, 3, 6, dtype=torch.float64), 0.65)),
 )
 
@@ -1409,6 +1484,7 @@ PENALTY_CASES = (
     ),
     Case("more tokens so far than the vocabulary", (normal(52, 2, 4), token_ids(53, 4, 2, 9), 1.1)),
     Case("double precision", (normal(54, 2, 6, dtype=torch.float64), token_ids(55, 6, 2, 3), 1.35)),
+    Case("forty tokens so far", (2 * normal(56, 2, 30), token_ids(57, 30, 2, 40), 1.15)),
 )
 
 
@@ -1506,6 +1582,20 @@ def _penalty_for_all_again(logits, ids, penalty):
     return _on_seen(logits, ids, _by_sign(logits, penalty)) / penalty
 
 
+def _penalty_added_up(logits, ids, penalty):
+    seen = logits.gather(1, ids)
+    return logits.scatter_add(1, ids, torch.where(seen > 0, seen / penalty, seen * penalty) - seen)
+
+
+def _penalty_newest_left_out(logits, ids, penalty):
+    return apply_repetition_penalty(logits, ids[:, :-1], penalty)
+
+
+def _penalty_chosen_alone(logits, ids, penalty):
+    seen = logits.gather(1, ids)
+    return torch.where(seen > 0, seen / penalty, seen * penalty)
+
+
 PENALTY_MISTAKES = (
     Mistake(
         "always_divides",
@@ -1596,6 +1686,26 @@ PENALTY_MISTAKES = (
         "You divide all logits by the penalty once more at the end, which works like a "
         "temperature; tokens that have not come keep their logit.",
         "a penalty of 1",
+    ),
+    Mistake(
+        "changes_added_up",
+        _penalty_added_up,
+        "`scatter_add` adds the change once for each time that a token stands in ids; it counts "
+        "once, and `scatter` writes the changed logit.",
+        "texts in which no token comes twice",
+    ),
+    Mistake(
+        "newest_left_out",
+        _penalty_newest_left_out,
+        "You leave out the last token of the text, which has come as well.",
+        "texts whose last token came before",
+    ),
+    Mistake(
+        "chosen_alone",
+        _penalty_chosen_alone,
+        "You return the changed logits of the tokens in ids alone, (B, T); put them back into a "
+        "copy of all the logits, (B, V).",
+        "only the logits that change",
     ),
 )
 
@@ -1822,6 +1932,11 @@ def _beam_wrong_axis(scores, log_probs, n_beams):
     return _best_of(scores + log_probs, n_beams)
 
 
+def _beam_remainder_by_beams(scores, log_probs, n_beams):
+    best, places = (scores[:, None] + log_probs).flatten().topk(n_beams)
+    return best, places // log_probs.shape[1], places % log_probs.shape[0]
+
+
 BEAM_MISTAKES = (
     Mistake(
         "one_child_for_each_beam",
@@ -1927,6 +2042,13 @@ BEAM_MISTAKES = (
         "You add the scores along the axis of the tokens; each belongs to a row, so give it an "
         "axis of length 1: `scores[:, None]`.",
         "a single beam",
+    ),
+    Mistake(
+        "remainder_by_beams",
+        _beam_remainder_by_beams,
+        "Your parents are right, but you take the remainder after division by the number of beams; "
+        "a row of the table has V entries.",
+        "as many beams as tokens",
     ),
 )
 
@@ -2119,6 +2241,21 @@ def _pad_last_mask(prompts, pad_id):
     return ids, mask[-1].expand_as(mask).clone(), positions
 
 
+def _pad_sorted(prompts, pad_id):
+    return pad_left(sorted(prompts, key=len), pad_id)
+
+
+def _pad_first_length(prompts, pad_id):
+    T = len(prompts[0])
+    ids = torch.tensor([[pad_id] * (T - len(prompt)) + prompt for prompt in prompts])
+    return ids, *pad_left(prompts, pad_id)[1:]
+
+
+def _pad_positions_1(prompts, pad_id):
+    ids, mask, positions = pad_left(prompts, pad_id)
+    return ids, mask, positions.masked_fill(~mask, 1)
+
+
 PAD_MISTAKES = (
     Mistake(
         "padding_on_the_right",
@@ -2220,6 +2357,25 @@ PAD_MISTAKES = (
         _pad_last_mask,
         "You use the mask of the last prompt for all; each row has its own.",
         "one prompt, or prompts of equal length",
+    ),
+    Mistake(
+        "prompts_sorted",
+        _pad_sorted,
+        "You sort the prompts by their length; row b belongs to prompt b.",
+        "prompts whose lengths rise",
+    ),
+    Mistake(
+        "length_of_the_first",
+        _pad_first_length,
+        "You fill up to the length of the first prompt, but another may be longer, and then the "
+        "rows differ in length; the longest of all decides.",
+        "prompts of which the first is the longest",
+    ),
+    Mistake(
+        "positions_1_at_padding",
+        _pad_positions_1,
+        "Your positions are 1 at the padding, as some libraries have it; here they are 0.",
+        "positions of real tokens alone",
     ),
 )
 

@@ -29,6 +29,7 @@ CENTER_CASES = (
     Case("rows far apart", (torch.tensor([[1000.0, 1002.0], [-5.0, -6.0]]),)),
     Case("double precision", (normal(6, 2, 3, dtype=torch.float64),)),
     Case("a transposed matrix", (normal(7, 5, 3).T + 1,)),
+    Case("N=40, C=30", (normal(8, 40, 30) + 1,)),
 )
 
 
@@ -88,6 +89,22 @@ def _center_in_place(x):
 def _center_divided_by_std(x):
     centred = center_rows(x)
     return centred / (centred.square().sum(dim=1, keepdim=True) / (x.shape[1] - 1)).sqrt()
+
+
+def _center_wrong_way(x):
+    return x.mean(-1, keepdim=True) - x
+
+
+def _center_means(x):
+    return x.mean(-1, keepdim=True)
+
+
+def _center_largest(x):
+    return x - x.amax(-1, keepdim=True)
+
+
+def _center_columns_too(x):
+    return x - x.mean(0) - x.mean(1, keepdim=True) + x.mean()
 
 
 CENTER_MISTAKES = (
@@ -161,6 +178,30 @@ CENTER_MISTAKES = (
         "Your rows are right, but you overwrote the caller's x, so whoever uses x next gets other "
         "numbers.",
         "comparing the result without looking at x afterwards",
+    ),
+    Mistake(
+        "subtracted_the_wrong_way",
+        _center_wrong_way,
+        "You took the row off its mean; it is the mean that is taken off the row.",
+        "only that each row has the mean 0",
+    ),
+    Mistake(
+        "means_alone",
+        _center_means,
+        "You return the means; they must still be taken off the rows.",
+        "only that there is one for each row",
+    ),
+    Mistake(
+        "largest_for_mean",
+        _center_largest,
+        "You took off the largest number of each row, not its mean.",
+        "rows of equal numbers",
+    ),
+    Mistake(
+        "columns_centred_too",
+        _center_columns_too,
+        "You also centred the columns; only the rows are to have the mean 0.",
+        "only that each row has the mean 0",
     ),
 )
 
@@ -237,6 +278,7 @@ DOTS_CASES = (
         "a transposed a",
         (normal(23, 3, 2, 4).transpose(0, 1), normal(24, 2, 5, 4)),
     ),
+    Case("B=2, T=9, S=7, D=30", (normal(27, 2, 9, 30), normal(28, 2, 7, 30))),
 )
 
 
@@ -297,6 +339,22 @@ def _dots_swapped(a, b):
     return pairwise_dots(b, a)
 
 
+def _dots_all_axes_reversed(a, b):
+    return a @ b.permute(2, 1, 0)
+
+
+def _dots_with_itself(a, b):
+    return a @ a.transpose(-2, -1)
+
+
+def _dots_one_to_one(a, b):
+    return (a * b).sum(-1)
+
+
+def _dots_no_transpose(a, b):
+    return a @ b
+
+
 DOTS_MISTAKES = (
     Mistake(
         "reshape_for_transpose",
@@ -354,6 +412,33 @@ DOTS_MISTAKES = (
         _dots_summed_items,
         "You added up over the first axis, but its items are separate texts and stay apart.",
         "a batch of one",
+    ),
+    Mistake(
+        "all_axes_reversed",
+        _dots_all_axes_reversed,
+        "You turned round all axes of b, the first included, as `b.T` does; only the last two "
+        "change places.",
+        "b with two axes",
+    ),
+    Mistake(
+        "a_with_itself",
+        _dots_with_itself,
+        "You compared the vectors of a with each other and never used b.",
+        "a and b the same tensor",
+    ),
+    Mistake(
+        "one_to_one",
+        _dots_one_to_one,
+        "You multiplied vector 0 of a with vector 0 of b, 1 with 1 and so on; every vector of a "
+        "meets every vector of b.",
+        "one token each, up to an axis",
+    ),
+    Mistake(
+        "not_transposed",
+        _dots_no_transpose,
+        "You wrote `a @ b`, but a row of a meets a column of b there; swap the last two axes of b "
+        "first.",
+        "vectors of one number and a single token",
     ),
 )
 
@@ -439,6 +524,7 @@ LOOK_UP_CASES = (
     Case("a single token", (normal(36, 6, 4), torch.tensor([[5]]))),
     Case("one id again and again", (normal(37, 4, 3), torch.full((2, 5), 2))),
     Case("a transposed table", (normal(40, 3, 6).T, token_ids(41, 6, 2, 4))),
+    Case("V=300, B=3, T=50", (normal(43, 300, 3), token_ids(44, 300, 3, 50))),
 )
 
 
@@ -497,6 +583,18 @@ def _look_up_reshaped(table, ids):
 
 def _look_up_time_first(table, ids):
     return table[ids].transpose(0, 1)
+
+
+def _look_up_columns(table, ids):
+    return table.T[ids]
+
+
+def _look_up_in_one_row(table, ids):
+    return table[ids.flatten()]
+
+
+def _look_up_one_lower(table, ids):
+    return table[ids + 1]
 
 
 LOOK_UP_MISTAKES = (
@@ -558,6 +656,26 @@ LOOK_UP_MISTAKES = (
         "You looked up in the transposed table and reshaped to make the shape fit, so the numbers "
         "of a row got scattered over several tokens.",
         "only the shape, or a single token",
+    ),
+    Mistake(
+        "columns_for_rows",
+        _look_up_columns,
+        "You looked up columns of the table; a token's vector is a row.",
+        "a symmetric table",
+    ),
+    Mistake(
+        "texts_in_one_row",
+        _look_up_in_one_row,
+        "You laid all texts in one row, (B*T, C); indexing with ids as they are keeps each text "
+        "apart.",
+        "only the vectors themselves",
+    ),
+    Mistake(
+        "one_too_low",
+        _look_up_one_lower,
+        "You look one row too low: ids count from 0, so id 0 belongs to the first row, and the "
+        "last one finds nothing.",
+        "a table whose rows are all equal",
     ),
 )
 

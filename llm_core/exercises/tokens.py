@@ -6,6 +6,7 @@ is what learners write, kept so that `check` can recognise it and say what happe
 """
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -93,6 +94,13 @@ def expose_bug() -> tuple[list[Merge], bytes]:
 
 # --- clean_lines ---
 
+
+def _long_text() -> str:
+    """Return a text of 300 lines with every kind of line end, and runs of empty lines."""
+    ends = ("\n", " \r\n", "\r", "\t\n" + 7 * "\n")
+    return "".join(f"\tline {n}\u00a0of many{ends[n % 4]}" for n in range(300))
+
+
 CLEAN_CASES = (
     Case("the example", ("if x >\u00a00:\r\n\ty  = 1 \r",)),
     Case("three kinds of line end", ("a\r\nb\rc\nd",)),
@@ -108,6 +116,9 @@ CLEAN_CASES = (
     Case("empty lines at both ends", ("\n\n a \n\n",)),
     Case("other characters stay", ("“Nó” — 東\u3000京… cafe\u0301\n",)),
     Case("a form feed and a line separator", ("a\x0cb \u2028c\x0c\n",)),
+    Case("other rare spaces and signs", ("\ufeffa\u202fb\u200b c\u2009d\x0be\x85f\x0b\n",)),
+    Case("code with backslashes", ('print("\\n\\r\\t")\t\r\nnot \\ \nnot',)),
+    Case("a long text", (_long_text(),)),
     Case("the empty text", ("",)),
     Case("spaces alone", ("  \t",)),
     Case("spaces and line ends alone", (" \n\t\r\n\r",)),
@@ -236,6 +247,40 @@ def _clean_text_stripped(text):
 
 def _clean_lower(text):
     return clean_lines(text).lower()
+
+
+def _clean_nothing_kept(text):
+    text.replace("\r\n", "\n").replace("\r", "\n")
+    text.replace("\u00a0", " ")
+    return "\n".join(line.rstrip(" \t") for line in text.split("\n"))
+
+
+def _clean_raw_string(text):
+    return "\n".join(line.rstrip(r" \t") for line in _clean_no_strip(text).split("\n"))
+
+
+def _clean_only_before_line_ends(text):
+    return re.sub(r"[ \t]+\n", "\n", _clean_no_strip(text))
+
+
+def _clean_lines_run_together(text):
+    return clean_lines(text).replace("\n", "")
+
+
+def _clean_lines_joined_by_spaces(text):
+    return clean_lines(text).replace("\n", " ")
+
+
+def _clean_left_side(text):
+    return "\n".join(line.lstrip(" \t") for line in _clean_no_strip(text).split("\n"))
+
+
+def _clean_compatibility_form(text):
+    return clean_lines(unicodedata.normalize("NFKC", text))
+
+
+def _clean_composed_form(text):
+    return clean_lines(unicodedata.normalize("NFC", text))
 
 
 CLEAN_MISTAKES = (
@@ -390,6 +435,62 @@ CLEAN_MISTAKES = (
         "meaning.",
         "texts in small letters",
     ),
+    Mistake(
+        "results_dropped",
+        _clean_nothing_kept,
+        "`text.replace(...)` returns a new string and leaves `text` as it was; keep what it "
+        "returns: `text = text.replace(...)`.",
+        "texts with nothing to replace",
+    ),
+    Mistake(
+        "raw_string",
+        _clean_raw_string,
+        'In the raw string `r" \\t"` the tab is a backslash and a letter t, so lines lose a t at '
+        'their end and keep their tabs; write `" \\t"` without the r.',
+        "lines that end in spaces",
+    ),
+    Mistake(
+        "last_line_missed",
+        _clean_only_before_line_ends,
+        'You take spaces away where a "\\n" follows, but the last line may end without one, and '
+        "its spaces remain.",
+        "texts that end in a line end",
+    ),
+    Mistake(
+        "lines_run_together",
+        _clean_lines_run_together,
+        'You put the lines together with nothing between them; `"\\n".join(...)` puts the line '
+        "ends back.",
+        "a text of one line",
+    ),
+    Mistake(
+        "lines_joined_by_spaces",
+        _clean_lines_joined_by_spaces,
+        'You put the lines together with spaces between them; `"\\n".join(...)` puts the line '
+        "ends back.",
+        "a text of one line",
+    ),
+    Mistake(
+        "left_side_stripped",
+        _clean_left_side,
+        "`lstrip` takes the spaces at the beginning of each line, which must stay; those at its "
+        "end go with `rstrip`.",
+        "lines without spaces at either side",
+    ),
+    Mistake(
+        "compatibility_form",
+        _clean_compatibility_form,
+        "The normal form NFKC makes ordinary spaces of the non-breaking ones, but changes many "
+        "other characters too, which must stay; replace that one character.",
+        "texts of ordinary letters and non-breaking spaces",
+    ),
+    Mistake(
+        "composed_form",
+        _clean_composed_form,
+        "You also bring the text into the normal form NFC, which rewrites accents; the three steps "
+        "here leave them as they are.",
+        "texts without combining accents",
+    ),
 )
 
 CLEAN_LINES = Exercise(
@@ -428,6 +529,12 @@ CLEAN_LINES = Exercise(
 
 # --- merge_pair ---
 
+
+def _fresh(number: int) -> int:
+    """Return an equal number that is another object, as ids that were read or computed are."""
+    return int(str(number))
+
+
 MERGE_CASES = (
     Case("the example", ([1, 1, 1, 2], (1, 1), 9)),
     Case("one pair in the middle", ([5, 3, 4, 7], (3, 4), 256)),
@@ -448,6 +555,9 @@ MERGE_CASES = (
         ([b"ab", b"c", b"a", b"bc", b"ab", b"c"], (b"ab", b"c"), b"abc"),
     ),
     Case("a tuple of tokens", ((7, 8, 9, 7, 8), (7, 8), 70)),
+    Case("ids above 256 that are equal", ([_fresh(300), _fresh(301), 7, 300], (300, 301), 302)),
+    Case("many tokens", (token_ids(60, 3, 400).tolist(), (2, 1), 5000)),
+    Case("a new token that is no sum", ([40, 60, 40], (60, 40), 1000)),
 )
 
 
@@ -640,6 +750,66 @@ def _merge_in_place(tokens, pair, new_token):
     return tokens
 
 
+def _merge_list_against_tuple(tokens, pair, new_token):
+    return list(tokens) if isinstance(tokens, list) else merge_pair(tokens, pair, new_token)
+
+
+def _merge_lists_only(tokens, pair, new_token):
+    return merge_pair(tokens, pair, new_token) if isinstance(tokens, list) else list(tokens)
+
+
+def _merge_three_steps(tokens, pair, new_token):
+    merged, i = [], 0
+    while i < len(tokens):
+        if tuple(tokens[i : i + 2]) == tuple(pair):
+            merged.append(new_token)
+            i += 2
+        else:
+            merged.append(tokens[i])
+        i += 1
+    return merged
+
+
+def _merge_added(tokens, pair, new_token):
+    return merge_pair(tokens, pair, pair[0] + pair[1])
+
+
+def _merge_keeps_right(tokens, pair, new_token):
+    merged, i = [], 0
+    while i < len(tokens):
+        if tuple(tokens[i : i + 2]) == tuple(pair):
+            merged += [new_token, tokens[i + 1]]
+            i += 2
+        else:
+            merged.append(tokens[i])
+            i += 1
+    return merged
+
+
+def _merge_two_for_two(tokens, pair, new_token):
+    merged, i = [], 0
+    while i < len(tokens):
+        if tuple(tokens[i : i + 2]) == tuple(pair):
+            merged += [new_token, new_token]
+            i += 2
+        else:
+            merged.append(tokens[i])
+            i += 1
+    return merged
+
+
+def _merge_by_identity(tokens, pair, new_token):
+    merged, i = [], 0
+    while i < len(tokens):
+        if i + 1 < len(tokens) and tokens[i] is pair[0] and tokens[i + 1] is pair[1]:
+            merged.append(new_token)
+            i += 2
+        else:
+            merged.append(tokens[i])
+            i += 1
+    return merged
+
+
 MERGE_MISTAKES = (
     Mistake(
         "steps_over_one",
@@ -766,6 +936,53 @@ MERGE_MISTAKES = (
         "Your tokens are right, but you change the caller's list on the way; build a new one.",
         "comparing the result without looking at the input afterwards",
     ),
+    Mistake(
+        "list_against_tuple",
+        _merge_list_against_tuple,
+        "Nothing is merged: `tokens[i : i + 2]` is a list and pair is a tuple, and a list never "
+        "equals a tuple; compare `tuple(tokens[i : i + 2])`, or the two tokens one by one.",
+        "tokens without the pair",
+    ),
+    Mistake(
+        "lists_only",
+        _merge_lists_only,
+        "When tokens is a tuple nothing is merged, since a slice of it is a tuple and never equals "
+        "a list; compare the two tokens one by one.",
+        "tokens in a list",
+    ),
+    Mistake(
+        "three_steps",
+        _merge_three_steps,
+        "After a merge you step over three tokens, two and then the one of every round; the token "
+        "after the pair gets lost.",
+        "tokens that end with their only pair",
+    ),
+    Mistake(
+        "pair_added",
+        _merge_added,
+        "You add the two tokens of the pair with `+`; what takes their place is new_token.",
+        "byte strings",
+    ),
+    Mistake(
+        "right_token_kept",
+        _merge_keeps_right,
+        "You put the right token of the pair into the result as well; the new token stands for "
+        "both.",
+        "only that the new token is there",
+    ),
+    Mistake(
+        "new_token_twice",
+        _merge_two_for_two,
+        "You put the new token twice where the pair was; one takes the place of both.",
+        "only that the new token is there",
+    ),
+    Mistake(
+        "compared_with_is",
+        _merge_by_identity,
+        "`is` asks whether two things are the same object, which equal ids above 256 need not be; "
+        "`==` asks whether they are equal.",
+        "ids up to 256 and single bytes",
+    ),
 )
 
 MERGE_PAIR = Exercise(
@@ -795,6 +1012,15 @@ MERGE_PAIR = Exercise(
 
 # --- count_pairs ---
 
+
+def _words_of_ids() -> dict[tuple[int, ...], int]:
+    """Return 60 random words of up to 20 ids above 255, only four of which are different."""
+    rows, counts = token_ids(61, 4, 60, 20).tolist(), token_ids(62, 9, 60).tolist()
+    lengths = (token_ids(63, 20, 60) + 1).tolist()
+    words = (tuple(300 * n + 299 for n in row[:m]) for row, m in zip(rows, lengths, strict=True))
+    return {word: count + 1 for word, count in zip(words, counts, strict=True)}
+
+
 COUNT_CASES = (
     Case("the example", ({(b"h", b"a", b"t"): 5, (b"a", b"t"): 2},)),
     Case("a run of three", ({(1, 1, 1): 4},)),
@@ -811,6 +1037,8 @@ COUNT_CASES = (
     Case("the id 0", ({(0, 1, 0, 0): 3, (2, 0): 2},)),
     Case("five tokens", ({(1, 2, 3, 4, 5): 2, (1, 3, 5): 1},)),
     Case("the first token again at the end", ({(1, 2, 3, 1): 2, (3, 2): 1},)),
+    Case("many words", (_words_of_ids(),)),
+    Case("a count above a hundred thousand", ({(1, 2): 123_456, (2, 1, 2): 1},)),
 )
 
 
@@ -940,6 +1168,54 @@ def _count_list(words):
     return Counter(count_pairs(words)).most_common()
 
 
+def _count_first_time_one(words):
+    counts = {}
+    for word, times in words.items():
+        for pair in pairwise(word):
+            counts[pair] = counts[pair] + times if pair in counts else 1
+    return counts
+
+
+def _count_first_time_lost(words):
+    counts = {}
+    for word, times in words.items():
+        for pair in pairwise(word):
+            counts[pair] = counts[pair] + times if pair in counts else 0
+    return counts
+
+
+def _count_one_added(words):
+    counts = {}
+    for word, times in words.items():
+        for pair in pairwise(word):
+            counts[pair] = counts.get(pair, 1) + times
+    return counts
+
+
+def _count_first_word(words):
+    return count_pairs(dict(list(words.items())[:1]))
+
+
+def _count_slices(words):
+    counts = Counter()
+    for word, times in words.items():
+        for i in range(len(word)):
+            counts[word[i : i + 2]] += times
+    return counts
+
+
+def _count_no_equal_pairs(words):
+    return {pair: times for pair, times in count_pairs(words).items() if pair[0] != pair[1]}
+
+
+def _count_one_apart(words):
+    counts = Counter()
+    for word, times in words.items():
+        for pair in zip(word, word[2:], strict=False):
+            counts[pair] += times
+    return counts
+
+
 COUNT_MISTAKES = (
     Mistake(
         "word_counts_ignored",
@@ -1057,6 +1333,53 @@ COUNT_MISTAKES = (
         "You return a list of pairs and counts; return the dict itself (a Counter is one).",
         "printing the result and reading it",
     ),
+    Mistake(
+        "first_time_counts_one",
+        _count_first_time_one,
+        "Where a pair is met for the first time you set its count to 1; the word brings it as "
+        "often as it occurs, there too.",
+        "words that occur once",
+    ),
+    Mistake(
+        "first_time_lost",
+        _count_first_time_lost,
+        "Where a pair is met for the first time you set its count to 0 and add nothing, so the "
+        "first word that holds it is not counted.",
+        "the keys alone",
+    ),
+    Mistake(
+        "begins_at_one",
+        _count_one_added,
+        "Every count is one too high: a pair that was not met yet has been counted 0 times, "
+        "`counts.get(pair, 0)`.",
+        "the keys alone",
+    ),
+    Mistake(
+        "first_word_only",
+        _count_first_word,
+        "You count the pairs of the first word only: the `return` may stand inside the loop over "
+        "the words.",
+        "a single word",
+    ),
+    Mistake(
+        "single_token_counted",
+        _count_slices,
+        "Your last key of each word holds one token: at the last place the slice "
+        "`word[i : i + 2]` has nothing to the right, so stop at `len(word) - 1`.",
+        "looking up pairs that are there",
+    ),
+    Mistake(
+        "equal_neighbours_left_out",
+        _count_no_equal_pairs,
+        "You leave out pairs of two equal tokens; (1, 1) is a pair like any other.",
+        "words without equal neighbours",
+    ),
+    Mistake(
+        "one_apart",
+        _count_one_apart,
+        "You pair each token with the next but one; a pair is two direct neighbours.",
+        "words of one token",
+    ),
 )
 
 COUNT_PAIRS = Exercise(
@@ -1089,9 +1412,9 @@ COUNT_PAIRS = Exercise(
 _HATS = {b"hat": 5, b"that": 4, b"chat": 2, b"cat": 3}
 
 
-def _many_words() -> dict[bytes, int]:
-    """Return 14 random words of three to six letters, each with a small count, so that many tie."""
-    letters, lengths = token_ids(1, 3, 14, 6).tolist(), token_ids(2, 4, 14).tolist()
+def _many_words(n: int) -> dict[bytes, int]:
+    """Return n random words of three to six letters, each with a small count, so that many tie."""
+    letters, lengths = token_ids(1, 3, n, 6).tolist(), token_ids(2, 4, n).tolist()
     words = [bytes(97 + n for n in row[: 3 + m]) for row, m in zip(letters, lengths, strict=True)]
     return {word: 1 + number % 2 for number, word in enumerate(words)}
 
@@ -1112,7 +1435,7 @@ LEARN_CASES = (
     Case("counts above ten", ({b"ab": 30, b"cd": 12, b"ef": 200}, 3)),
     Case("a run against a more frequent word", ({b"aaa": 3, b"bc": 5}, 2)),
     Case("a pair twice in a word against a more frequent word", ({b"abab": 3, b"cd": 5}, 3)),
-    Case("many words of three letters", (_many_words(), 14)),
+    Case("many words of three letters", (_many_words(14), 14)),
     Case("runs of one letter", ({b"aaaa": 3, b"aab": 2, b"aaaaa": 1}, 4)),
     Case("a rare long word and a frequent short one", ({b"abcdefgh": 1, b"ij": 50}, 3)),
     Case("a frequent word of pairs that repeat", ({b"banana": 6, b"ban": 5, b"nab": 8}, 6)),
@@ -1122,6 +1445,8 @@ LEARN_CASES = (
         "counts that fall while merging",
         ({b"abab": 4, b"abx": 3, b"bay": 6, b"bax": 2, b"aby": 1}, 5),
     ),
+    Case("bytes 0 and 255", ({b"\x00\xff": 3, b"\xff\x00\xff": 2, b"\xfe\xff": 4}, 4)),
+    Case("a long word among many", (_many_words(70) | {bytes(range(97, 123)): 3}, 60)),
 )
 
 
@@ -1550,6 +1875,7 @@ _THAT = [(b"a", b"t"), (b"h", b"at"), (b"t", b"hat"), (b"t", b"h")]
 _RUNS = [(b"a", b"a"), (b"aa", b"a"), (b"aa", b"aa")]
 _LATE = [(b"b", b"c"), (b"a", b"b"), (b"a", b"bc"), (b"ab", b"d")]
 _LONG = [(b"i", b"n"), (b"in", b"g"), (b"s", b"t"), (b"r", b"in"), (b"st", b"r"), (b"st", b"rin")]
+_MANY = recount_merges({b"mathematics": 5, b"thematic": 4, b"the_maths": 7, b"of_the_": 9}, 30)
 
 ENCODE_CASES = (
     Case("the example", (b"chat", _THAT)),
@@ -1580,6 +1906,7 @@ ENCODE_CASES = (
         "the longest token from the right would lose",
         (b"abcde", [(b"b", b"c"), (b"a", b"bc"), (b"d", b"e"), (b"c", b"de")]),
     ),
+    Case("a long word and many merges", (b"the_mathematics_of_thematic_maths" * 3, _MANY)),
 )
 
 
@@ -1776,6 +2103,38 @@ def _encode_round_trip(answer) -> str | None:
     return None
 
 
+def _encode_counts_used(word, merges):
+    id_of = {bytes([byte]): byte for byte in range(256)}
+    tokens = list(_tokens_of(word))
+    for left, right in merges:
+        merged = merge_pair(tokens, (left, right), left + right)
+        if merged != tokens:
+            id_of[left + right] = len(id_of)
+        tokens = merged
+    return [id_of[token] for token in tokens]
+
+
+def _encode_in_order_of_bytes(word, merges):
+    tokens = list(_tokens_of(word))
+    for left, right in sorted(merges):
+        tokens = merge_pair(tokens, (left, right), left + right)
+    return _ids_of(tokens, merges)
+
+
+def _encode_longest_merge_first(word, merges):
+    tokens = list(_tokens_of(word))
+    for left, right in sorted(merges, key=lambda pair: -len(pair[0] + pair[1])):
+        tokens = merge_pair(tokens, (left, right), left + right)
+    return _ids_of(tokens, merges)
+
+
+def _encode_characters(word, merges):
+    tokens = [sign.encode() for sign in word.decode()]
+    for left, right in merges:
+        tokens = merge_pair(tokens, (left, right), left + right)
+    return _ids_of(tokens, merges)
+
+
 ENCODE_MISTAKES = (
     Mistake(
         "longest_token_first",
@@ -1897,6 +2256,34 @@ ENCODE_MISTAKES = (
         "You join a pair in either order; (a, t) is a merge, (t, a) is another one.",
         "words in which each pair stands in its own order",
     ),
+    Mistake(
+        "ids_counted_when_used",
+        _encode_counts_used,
+        "You give the next id only to merges that apply in this word, so a token has another id in "
+        "every word; the token of merges[k] is always 256 + k.",
+        "words in which every merge applies",
+    ),
+    Mistake(
+        "merges_sorted",
+        _encode_in_order_of_bytes,
+        "You apply the merges in the order of their bytes; they must come in the order in which "
+        "they were learned, as the list has them.",
+        "merges that happen to be sorted",
+    ),
+    Mistake(
+        "longest_merge_first",
+        _encode_longest_merge_first,
+        "You apply the merges that make the longest tokens first, but they need tokens that the "
+        "shorter ones make; take the merges in the order in which they were learned.",
+        "words for which one merge is enough",
+    ),
+    Mistake(
+        "characters_for_bytes",
+        _encode_characters,
+        "You turn the bytes into characters first; not every row of bytes is valid UTF-8, and the "
+        "merges join bytes.",
+        "words of the letters a to z",
+    ),
 )
 
 ENCODE_WORD = Exercise(
@@ -1965,6 +2352,12 @@ WINDOWS_CASES = (
         (torch.tensor([1, 1, 2, 1, 1, 2, 1, 1]), 3, 2),
         sizes={"n": 8, "T": 3, "N": 3},
     ),
+    Case(
+        "ids of a large vocabulary",
+        (token_ids(71, 200_000, 11), 3, 2),
+        sizes={"n": 11, "T": 3, "N": 4},
+    ),
+    _windows_case("700 ids, T=32, stride=16", 700, 32, 16),
 )
 
 
@@ -2109,6 +2502,23 @@ def _windows_target_follows(answer) -> str | None:
     )
 
 
+def _windows_counted_short(ids, T, stride):
+    return _windows_of(ids, [k * stride for k in range((len(ids) - T) // stride)], T)
+
+
+def _windows_unfolded_apart(ids, T, stride):
+    return ids.unfold(0, T, stride), ids[1:].unfold(0, T, stride)
+
+
+def _windows_stride_as_gap(ids, T, stride):
+    return make_windows(ids, T, T + stride)
+
+
+def _windows_joined(ids, T, stride):
+    x, y = make_windows(ids, T, stride)
+    return x.flatten(), y.flatten()
+
+
 WINDOWS_MISTAKES = (
     Mistake(
         "no_shift",
@@ -2242,6 +2652,34 @@ WINDOWS_MISTAKES = (
         "them.",
         "comparing with ==",
     ),
+    Mistake(
+        "windows_counted_short",
+        _windows_counted_short,
+        "You make (n - T) // stride windows, which forgets the one that begins at 0 unless n - T "
+        "is a multiple of stride; there are (n - T - 1) // stride + 1.",
+        "texts of T plus a multiple of stride ids",
+    ),
+    Mistake(
+        "window_without_targets",
+        _windows_unfolded_apart,
+        "x can have one window more than y, the one that ends with the last token, which has no "
+        "target; cut x from `ids[:-1]`.",
+        "texts in which the windows do not reach the last token",
+    ),
+    Mistake(
+        "stride_as_gap",
+        _windows_stride_as_gap,
+        "You leave stride tokens between two windows; stride is how far the next window begins "
+        "after the beginning of this one.",
+        "one window only",
+    ),
+    Mistake(
+        "one_long_row",
+        _windows_joined,
+        "You put all windows into one long row; `torch.stack` gives each a row of its own, "
+        "`torch.cat` joins them end to end.",
+        "only the entries",
+    ),
 )
 
 MAKE_WINDOWS = Exercise(
@@ -2289,6 +2727,7 @@ SPLIT_CASES = tuple(
         ("everything for validation", (13, 3, 3, 13)),
         ("T=1", (9, 1, 1, 4)),
         ("T=1, stride=2", (14, 1, 2, 6)),
+        ("a longer text", (5000, 64, 48, 700)),
     )
 )
 
@@ -2418,6 +2857,41 @@ def _split_fits(answer) -> str | None:
     return None
 
 
+def _split_minus_zero(n_ids, T, stride, n_val):
+    parts = range(n_ids)[:-n_val], range(n_ids)[-n_val:]
+    return tuple([s for s in part[::stride] if s + T in part] for part in parts)
+
+
+def _split_val_target_forgotten(n_ids, T, stride, n_val):
+    train, _ = split_starts(n_ids, T, stride, n_val)
+    return train, list(range(n_ids - n_val, n_ids - T + 1, stride))
+
+
+def _split_train_missed(n_ids, T, stride, n_val):
+    _, val = split_starts(n_ids, T, stride, n_val)
+    return list(range(0, n_ids - n_val - T - 1, stride)), val
+
+
+def _split_val_missed(n_ids, T, stride, n_val):
+    train, _ = split_starts(n_ids, T, stride, n_val)
+    return train, list(range(n_ids - n_val, n_ids - T - 1, stride))
+
+
+def _split_gap(n_ids, T, stride, n_val):
+    train, _ = split_starts(n_ids, T, stride, n_val)
+    return train, list(range(n_ids - n_val + T, n_ids - T, stride))
+
+
+def _split_val_one_late(n_ids, T, stride, n_val):
+    train, _ = split_starts(n_ids, T, stride, n_val)
+    return train, list(range(n_ids - n_val + 1, n_ids - T, stride))
+
+
+def _split_whole_windows(n_ids, T, stride, n_val):
+    parts = split_starts(n_ids, T, stride, n_val)
+    return tuple([list(range(start, start + T)) for start in part] for part in parts)
+
+
 SPLIT_MISTAKES = (
     Mistake(
         "training_windows_reach_over",
@@ -2519,6 +2993,55 @@ SPLIT_MISTAKES = (
         "Your training windows cover the whole text, validation part included.",
         "the validation windows alone",
     ),
+    Mistake(
+        "minus_zero",
+        _split_minus_zero,
+        "With n_val=0 the slice `[:-n_val]` is `[:0]`, which is empty, and `[-n_val:]` is "
+        "everything; cut at `n_ids - n_val`.",
+        "n_val above 0",
+    ),
+    Mistake(
+        "validation_target_forgotten",
+        _split_val_target_forgotten,
+        "Your last validation window can end with the last id of the text, and its last target "
+        "lies beyond it: a window needs T + 1 ids.",
+        "texts in which the windows do not reach the last id",
+    ),
+    Mistake(
+        "last_training_window_missed",
+        _split_train_missed,
+        "You leave out a training window that just fits: its last start is `cut - T - 1`, and a "
+        "range ends before its second number.",
+        "that no id is in both parts",
+    ),
+    Mistake(
+        "last_validation_window_missed",
+        _split_val_missed,
+        "You leave out a validation window that just fits: its last start is `n_ids - T - 1`, and "
+        "a range ends before its second number.",
+        "that no id is in both parts",
+    ),
+    Mistake(
+        "gap_before_validation",
+        _split_gap,
+        "You leave T ids between the two parts; once no window reaches over the cut no gap is "
+        "needed, and validation begins at the cut itself.",
+        "that no id is in both parts",
+    ),
+    Mistake(
+        "validation_one_late",
+        _split_val_one_late,
+        "Your first validation window begins one id late: the last n_val ids begin at "
+        "`n_ids - n_val`.",
+        "that no id is in both parts",
+    ),
+    Mistake(
+        "windows_for_starts",
+        _split_whole_windows,
+        "You return all places of each window; what is asked is where it starts, one number for "
+        "each.",
+        "the number of windows",
+    ),
 )
 
 SPLIT_STARTS = Exercise(
@@ -2588,7 +3111,8 @@ def _exposes_two(answer) -> str | None:
     made = answer()
     if not isinstance(made, (tuple, list)) or len(made) != 2:
         return _NOT_TWO
-    return _EXCHANGED if isinstance(made[0], (bytes, str)) else None
+    word_first = isinstance(made[0], (bytes, str)) and not isinstance(made[1], (bytes, str))
+    return _EXCHANGED if word_first else None
 
 
 def _exposes_bytes(answer) -> str | None:

@@ -214,7 +214,7 @@ CROSS_ENTROPY_CASES = (
     Case("one token", (normal(11, 1, 1, 5), torch.tensor([[4]]))),
     Case("double precision", (normal(12, 2, 3, 5, dtype=torch.float64), token_ids(13, 5, 2, 3))),
     Case(
-        "transposed, non-contiguous logits",
+        "transposed logits",
         (2 * normal(14, 5, 3, 2).transpose(0, 2), token_ids(15, 5, 2, 3)),
     ),
 )
