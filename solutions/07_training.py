@@ -1150,8 +1150,8 @@ def clip_gradients(gradients, max_norm):
         max_norm: the longest joint length allowed, above 0.
 
     Returns:
-        A list of new tensors: all gradients times the same factor, so that their joint length is
-        max_norm; or unchanged when it is not longer than that. The inputs are not changed.
+        A list of tensors: all gradients times the same factor, so that their joint length is
+        max_norm; or as they are when it is not longer than that. The inputs are not changed.
 
     Example:
         [[3.0, 4.0], [12.0]] have the joint length 13. With max_norm=6.5 all are halved.
@@ -1303,8 +1303,7 @@ def join_gradients(gradients, n_targets):
             (its gradient is 0 then), but not all.
 
     Returns:
-        The gradient of the mean loss over all targets of all pieces, a new tensor. The inputs are
-        not changed.
+        The gradient of the mean loss over all targets of all pieces. The inputs are not changed.
 
     Example:
         Gradients [4.0, 0.0] of 1 target and [0.0, 8.0] of 3 targets give [1.0, 6.0].
@@ -1409,8 +1408,8 @@ def train(model, batches, optimizer, rates, max_norm):
             number. It may come in evaluation mode; it is to be trained in training mode, and left
             in it.
         batches: a list of pairs (x, y).
-        optimizer: holds all parameters of the model. Its rate is group["lr"] for every group in
-            optimizer.param_groups.
+        optimizer: holds all parameters of the model, in one group or several. Its rate is
+            group["lr"], for every group in optimizer.param_groups.
         rates: a list with the learning rate of each step, as long as batches.
         max_norm: the longest joint length of the gradients of all parameters.
 
