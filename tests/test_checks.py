@@ -36,6 +36,7 @@ from llm_core.exercises.sampling import draw, greedy_continue
 from llm_core.exercises.start_here import center_rows
 from llm_core.exercises.tokens import clean_lines, encode_word, make_windows, split_starts
 from llm_core.exercises.verdicts import Status
+from llm_core.optim import clip_grad_norm
 from llm_core.sampling import top_k_filter, top_p_filter
 from llm_core.tokens.bpe_training import count_pairs, merge_pair, recount_merges
 
@@ -376,6 +377,38 @@ def dropout_of_other_entries(x, p, training, generator):
     return x * (draw >= p) / (1 - p) if training else x
 
 
+def bits_of_a_short_text(losses_of_tokens, text):
+    return losses_of_tokens.sum().item() / math.log(2) / min(len(text.encode()), 20)
+
+
+def adam_corrected_until(last):
+    """Adam's step with its bias correction, as long as t is at most `last`."""
+
+    def adam_step(w, g, m, v, t, lr, beta1, beta2, eps):
+        m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+        of_m, of_v = (1 - beta**t if t <= last else 1.0 for beta in (beta1, beta2))
+        return w - lr * m / of_m / ((v / of_v).sqrt() + eps), m, v
+
+    return adam_step
+
+
+def adamw_with_cut_gradients(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    shrunk = w - lr * weight_decay * w
+    return adam_corrected_until(10**6)(shrunk, g.clamp(-10, 10), m, v, t, lr, beta1, beta2, eps)
+
+
+def clip_with_slack(gradients, max_norm):
+    length = math.sqrt(sum(float((g**2).sum()) for g in gradients))
+    scale = max_norm / length if length > 1.01 * max_norm else 1.0
+    return [g * scale for g in gradients]
+
+
+def clip_without_the_tiny(gradients, max_norm):
+    length = math.sqrt(sum(float((g**2).sum()) for g in gradients if g.norm() > 0.01))
+    scale = max_norm / length if length > max_norm else 1.0
+    return [g * scale for g in gradients]
+
+
 ATTACKS = (
     ("attention.softmax", softmax_by_axis_number, "four axes"),
     ("attention.softmax", softmax_of_cut_scores, "minus infinity has the weight"),
@@ -466,6 +499,12 @@ ATTACKS = (
     ("sampling.top_p_filter", top_p_without_a_name, "by name"),
     ("sampling.apply_repetition_penalty", penalty_by_a_sum, "where 2 was expected"),
     ("sampling.draw", draw_by_rounded_sums, "must come"),
+    ("training.bits_per_byte", bits_of_a_short_text, "was expected"),
+    ("training.adam_step", adam_corrected_until(10), "was expected"),
+    ("training.adam_step", adam_corrected_until(200), "was expected"),
+    ("training.adamw_step", adamw_with_cut_gradients, "was expected"),
+    ("training.clip_gradients", clip_with_slack, "was expected"),
+    ("training.clip_gradients", clip_without_the_tiny, "was expected"),
     ("block.layer_norm", layer_norm_with_cut_statistics, "comes back to x is off"),
     ("block.layer_norm", layer_norm_clamping_the_variance, "was expected"),
     ("block.gelu", lambda x: x / 2, "was expected"),
@@ -561,6 +600,65 @@ def windows_as_views(ids, T, stride):
     ],
 )
 def test_right_answers_of_other_styles_pass(id, function):
+    exercise = next(e for e in EXERCISES if e.id == id)
+    verdict = judge(exercise, function)
+    assert verdict.passed, verdict
+
+
+def cross_entropy_with_gaps(logits, targets, ignore_index=-100):
+    counts = targets != ignore_index
+    of_targets = logits.log_softmax(-1).gather(-1, targets.where(counts, 0)[..., None])[..., 0]
+    return -of_targets.masked_fill(~counts, math.nan).nanmean()
+
+
+def adam_with_the_rate_corrected(w, g, m, v, t, lr, beta1, beta2, eps):
+    m, v = torch.lerp(g, m, beta1), torch.addcmul(v * beta2, g, g, value=1 - beta2)
+    root = math.sqrt(1 - beta2**t)
+    return w - lr * root / (1 - beta1**t) * m / (v.sqrt() + eps * root), m, v
+
+
+def schedule_from_a_list(step, warmup_steps, total_steps, max_lr, min_lr):
+    up = [max_lr * (s + 1) / warmup_steps for s in range(warmup_steps)]
+    n = total_steps - warmup_steps
+    waves = [(1 + math.cos(math.pi * s / n)) / 2 for s in range(n)]
+    down = [min_lr + (max_lr - min_lr) * wave for wave in waves]
+    return [*up, *down, min_lr][min(step, total_steps)]
+
+
+def clip_without_copies(gradients, max_norm):
+    length = torch.cat([g.flatten() for g in gradients]).norm().item()
+    return gradients if length <= max_norm else [g / length * max_norm for g in gradients]
+
+
+def train_with_a_closure(model, batches, optimizer, rates, max_norm):
+    model.train()
+    told = []
+    for (x, y), rate in zip(batches, rates, strict=True):
+
+        def closure(x=x, y=y):
+            optimizer.zero_grad()
+            loss = model(x, targets=y)[1]
+            loss.backward()
+            clip_grad_norm(model.parameters(), max_norm)
+            return loss
+
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        told.append(optimizer.step(closure).item())
+    return told
+
+
+@pytest.mark.parametrize(
+    ("id", "function"),
+    [
+        ("training.cross_entropy", cross_entropy_with_gaps),
+        ("training.adam_step", adam_with_the_rate_corrected),
+        ("training.warmup_cosine", schedule_from_a_list),
+        ("training.clip_gradients", clip_without_copies),
+        ("training.train", train_with_a_closure),
+    ],
+)
+def test_right_answers_of_chapter_07_in_other_styles_pass(id, function):
     exercise = next(e for e in EXERCISES if e.id == id)
     verdict = judge(exercise, function)
     assert verdict.passed, verdict

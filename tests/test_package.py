@@ -26,6 +26,7 @@ ORDER = [
     "loss",
     "optim",
     "training",
+    "recipes",
     "sampling",
     "pretrained",
     "cli",

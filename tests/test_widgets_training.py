@@ -197,6 +197,40 @@ def test_training_goes_on_when_the_dashboard_is_closed_and_it_can_be_shown_again
     assert (dashboard.status, dashboard.comm) == ("finished", None)
     dashboard._ipython_display_()
     assert dashboard.comm is not None
+    data, _ = dashboard._repr_mimebundle_()
+    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == dashboard.model_id
+
+
+class Output:
+    """What `display` returns: where an output stands, and what was put there last."""
+
+    def update(self, data: dict, **settings: Any) -> None:
+        self.data = data
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_at_the_end_the_picture_of_the_end_stands_where_it_was_shown(closed: bool) -> None:
+    trainer, output = make_trainer(), Output()
+    dashboard = TrainingDashboard(trainer)
+    dashboard._handles.append(output)
+    trainer.on("step", lambda t: dashboard.close() if closed and t.step == 5 else None)
+    trainer.run()
+    assert output.data["text/plain"] == repr(dashboard)
+    assert "finished" in output.data["text/plain"]
+    assert base64.b64decode(output.data["image/png"]) == dashboard.picture()
+    live = "application/vnd.jupyter.widget-view+json" in output.data
+    assert live is not closed
+
+
+def test_an_error_that_was_there_before_the_run_is_not_its_end() -> None:
+    trainer = make_trainer()
+    dashboard = TrainingDashboard(trainer)
+    try:
+        raise OSError("the disk was full, so try again")
+    except OSError:
+        trainer.run()
+    assert dashboard.status == "finished"
+    assert dashboard.notice == ""
 
 
 def interrupt(trainer: Trainer) -> None:

@@ -6,6 +6,7 @@ and that stands under "known mistakes" is wrong on purpose: it is what learners 
 """
 
 import math
+import unicodedata
 from collections.abc import Callable, Sequence
 
 import torch
@@ -648,6 +649,12 @@ BITS_PER_BYTE_CASES = (
     Case("a single token", (torch.tensor([1.7]), "to")),
     Case("a sure model", (torch.zeros(3), "one two")),
     Case("double precision", (_positive(34, 6, dtype=torch.float64), "déjà vu")),
+    Case("accents of their own, as in e + ´", (_positive(35, 4), "cafe\u0301 a\u0300")),
+    Case(
+        "empty lines around and between", (_positive(36, 7), "\n  One line,\n\nand another.  \n\n")
+    ),
+    Case("capitals whose small form is longer", (_positive(37, 3), "İ and İ")),
+    Case("a long text", (_positive(38, 41), "Mia has the ball. " * 9)),
 )
 
 
@@ -723,7 +730,49 @@ def _bpb_characters(losses_of_tokens, text):
     return losses_of_tokens.sum().item() / LN_2 / len(text)
 
 
+def _bpb_stripped(losses_of_tokens, text):
+    return _bpb_plain(losses_of_tokens, text.strip())
+
+
+def _bpb_without_line_ends(losses_of_tokens, text):
+    return _bpb_plain(losses_of_tokens, "".join(text.splitlines()))
+
+
+def _bpb_small_letters(losses_of_tokens, text):
+    return _bpb_plain(losses_of_tokens, text.lower())
+
+
+def _bpb_normalised(losses_of_tokens, text):
+    return _bpb_plain(losses_of_tokens, unicodedata.normalize("NFC", text))
+
+
 BITS_PER_BYTE_MISTAKES = (
+    Mistake(
+        "stripped",
+        _bpb_stripped,
+        "You leave out the spaces and line ends around the text, but the model paid for them too.",
+        "a text that begins and ends with a letter",
+    ),
+    Mistake(
+        "line_ends_left_out",
+        _bpb_without_line_ends,
+        "You leave out the line ends, which are bytes like all others.",
+        "a text of one line",
+    ),
+    Mistake(
+        "small_letters",
+        _bpb_small_letters,
+        "You count the bytes of the text in small letters, which may be more or fewer; count those "
+        "of the text as it is.",
+        "letters whose two forms have the same number of bytes",
+    ),
+    Mistake(
+        "normalised",
+        _bpb_normalised,
+        "You put the text into another Unicode form before you count its bytes; count those of the "
+        "text as it is.",
+        "a text without accents of their own",
+    ),
     Mistake(
         "mean_and_divided_again",
         _bpb_mean,
@@ -1198,6 +1247,22 @@ ADAM_INPUTS = (
     ),
     ("double precision", (*_moments(75, 2, 2, dtype=torch.float64), 5, 0.05, 0.9, 0.98, 1e-8)),
     ("a single number", (*_first(79), 1, 0.4, 0.9, 0.999, 1e-8)),
+    ("the fifteenth update", (*_moments(80, 3), 15, 0.2, 0.9, 0.999, 1e-8)),
+    ("the six-hundredth update", (*_moments(84, 2), 600, 0.3, 0.9, 0.999, 1e-8)),
+    (
+        "gradients of some hundreds",
+        (
+            normal(88, 3),
+            300 * normal(89, 3),
+            300 * normal(90, 3),
+            1e5 * _positive(91, 3),
+            3,
+            0.2,
+            0.9,
+            0.99,
+            1e-8,
+        ),
+    ),
 )
 
 ADAM_CASES = tuple(Case(name, args) for name, args in ADAM_INPUTS)
@@ -1576,7 +1641,7 @@ ADAM_STEP = Exercise(
 
 # --- adamw_step ---
 
-_DECAYS = (0.5, 0.1, 0.4, 0.3, 0.2, 0.5, 0.1, 0.6, 0.5, 0.2, 0.8)
+_DECAYS = (0.5, 0.1, 0.4, 0.3, 0.2, 0.5, 0.1, 0.6, 0.5, 0.2, 0.8, 0.3, 0.4, 0.7)
 
 ADAMW_CASES = (
     *(Case(name, (*args, decay)) for (name, args), decay in zip(ADAM_INPUTS, _DECAYS, strict=True)),
@@ -1872,6 +1937,8 @@ CLIP_CASES = (
     Case("exactly max_norm", ([torch.tensor([3.0]), torch.tensor([-4.0])], 5.0)),
     Case("all zero", ([torch.zeros(3), torch.zeros(2, 2)], 1.0)),
     Case("a single gradient", ([10 * normal(106, 5)], 0.5)),
+    Case("longer by a hair", ([torch.tensor([3.0]), torch.tensor([-4.0])], 4.97)),
+    Case("a hundred tiny ones", ([torch.full((2,), 0.003) for _ in range(100)], 0.01)),
     Case("a large max_norm", ([5 * normal(107, 3), normal(108, 2)], 100.0)),
     Case(
         "double precision",
@@ -2161,6 +2228,7 @@ SCHEDULE_CASES = tuple(
     for name, args in (
         ("the very first step", (0, 4, 20, 1.0, 0.1)),
         ("in the warm-up", (2, 4, 20, 1.0, 0.1)),
+        ("in the warm-up, below min_lr", (1, 8, 20, 1.0, 0.6)),
         ("the last step of the warm-up", (3, 4, 20, 1.0, 0.1)),
         ("the first step after it", (4, 4, 20, 1.0, 0.1)),
         ("half-way down", (12, 4, 20, 1.0, 0.1)),
@@ -2289,6 +2357,10 @@ def _sched_min_on_top(step, warmup_steps, total_steps, max_lr, min_lr):
     return min_lr + max_lr * (1 + math.cos(math.pi * progress)) / 2
 
 
+def _sched_warmup_not_below_min(step, warmup_steps, total_steps, max_lr, min_lr):
+    return max(min_lr, warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr))
+
+
 def _sched_min_unused(step, warmup_steps, total_steps, max_lr, min_lr):
     return warmup_cosine(step, warmup_steps, total_steps, max_lr, 0.0)
 
@@ -2388,6 +2460,12 @@ SCHEDULE_MISTAKES = (
         "You add min_lr to a cosine of the full height, so the rate begins above max_lr; the "
         "height is max_lr - min_lr.",
         "a min_lr of 0",
+    ),
+    Mistake(
+        "warmup_cut_off_at_min",
+        _sched_warmup_not_below_min,
+        "Your warm-up never goes below min_lr, but it climbs from 0; min_lr is where the run ends.",
+        "a min_lr below the first rate",
     ),
     Mistake(
         "min_unused",
@@ -2801,6 +2879,11 @@ def _momentum(parameters, lr):
     return torch.optim.SGD(parameters, lr=lr, momentum=0.9)
 
 
+def _two_groups(parameters, lr):
+    table, head = parameters
+    return torch.optim.SGD([{"params": [table]}, {"params": [head]}], lr=lr)
+
+
 TRAIN_CASES = (
     _train_case("four batches, one rate", [0.8, 0.8, 0.8, 0.8], 100.0),
     _train_case("another rate at each step", [0.2, 1.5, 0.6, 2.0, 0.4], 100.0),
@@ -2808,6 +2891,8 @@ TRAIN_CASES = (
     _train_case("an optimizer with momentum", [0.5, 1.0, 0.2, 0.8], 0.5, _momentum),
     _train_case("AdamW, four batches", [0.3, 0.1, 0.2, 0.3], 100.0, torch.optim.AdamW),
     _train_case("AdamW, clipped hard", [0.3, 0.1, 0.2], 0.05, torch.optim.AdamW),
+    _train_case("two parameter groups", [0.4, 1.0, 0.7], 100.0, _two_groups),
+    _train_case("two parameter groups, clipped", [2.0, 1.0, 3.0], 0.2, _two_groups),
     _train_case("one batch", [0.5], 1.0),
     _train_case("no batches at all", [], 1.0),
     _train_case("doubles", [0.5, 1.0, 0.5], 0.7, _momentum, torch.float64),
@@ -2858,6 +2943,7 @@ def _loop(
     batch_of: Callable = lambda batches, i: batches[i],
     measure: str = "before",
     clip_by: Callable = clip_grad_norm,
+    groups_of: Callable = lambda optimizer: optimizer.param_groups,
     start: int = 0,
 ) -> Callable:
     """Return a training loop that differs from the right one in what is named here."""
@@ -2868,7 +2954,7 @@ def _loop(
         for i in range(start, len(batches)):
             x, y = batch_of(batches, i)
             rate = rate_of(rates, i)
-            for group in optimizer.param_groups:
+            for group in groups_of(optimizer):
                 group["lr"] = group["lr"] if rate is None else rate
             if zero == "first":
                 optimizer.zero_grad()
@@ -2912,6 +2998,21 @@ def _clip_each_parameter(parameters, max_norm):
 
 def _clip_every_entry(parameters, max_norm):
     nn.utils.clip_grad_value_(parameters, max_norm)
+
+
+def _clip_by_group(model, batches, optimizer, rates, max_norm):
+    def clip_groups(_, longest):
+        for group in optimizer.param_groups:
+            clip_grad_norm(group["params"], longest)
+
+    return _loop(clip_by=clip_groups)(model, batches, optimizer, rates, max_norm)
+
+
+def _clip_first_group(model, batches, optimizer, rates, max_norm):
+    def clip_first(_, longest):
+        clip_grad_norm(optimizer.param_groups[0]["params"], longest)
+
+    return _loop(clip_by=clip_first)(model, batches, optimizer, rates, max_norm)
 
 
 def _accumulated_loss(model, batches, optimizer, rates, max_norm):
@@ -2982,6 +3083,26 @@ TRAIN_MISTAKES = (
         _loop(clip_by=_clip_every_entry),
         "You cut off single entries of the gradients; max_norm is for their joint length.",
         "gradients shorter than max_norm",
+    ),
+    Mistake(
+        "clipped_group_by_group",
+        _clip_by_group,
+        "You clip each parameter group on its own, which turns the direction of the step; hand the "
+        "parameters of all groups over in one call.",
+        "an optimizer with one parameter group",
+    ),
+    Mistake(
+        "only_first_group_clipped",
+        _clip_first_group,
+        "You clip the first parameter group alone; max_norm is for the gradients of all "
+        "parameters.",
+        "an optimizer with one parameter group",
+    ),
+    Mistake(
+        "rate_in_first_group_alone",
+        _loop(groups_of=lambda optimizer: optimizer.param_groups[:1]),
+        "You set the rate in the first parameter group alone; every group has one of its own.",
+        "an optimizer with one parameter group",
     ),
     Mistake(
         "rate_never_set",
@@ -3124,7 +3245,7 @@ TRAIN = Exercise(
         "step() runs. .item() takes the number out of the loss, so that the memory of the forward "
         "pass can be given back."
     ),
-    checked="SGD, momentum and AdamW, other rates at each step, hard clipping, the last update",
+    checked="SGD, momentum and AdamW, two groups, other rates at each step, hard clipping",
 )
 
 

@@ -90,11 +90,16 @@ class Explorer(anywidget.AnyWidget):
         if live is None:
             return None
         data, metadata = live if isinstance(live, tuple) else (live, {})
-        data = {**data, "text/plain": repr(self)}
+        saved_data, saved_metadata = self.saved_form()
+        return {**data, **saved_data}, {**metadata, **saved_metadata}
+
+    def saved_form(self) -> tuple[dict, dict]:
+        """Return what is shown where no kernel runs, the text and the picture: (data, metadata)."""
+        data, metadata = {"text/plain": repr(self)}, {}
         picture = self.picture()
         if picture is not None:
             data["image/png"] = base64.b64encode(picture).decode("ascii")
-            metadata = {**metadata, "image/png": {"alt": self.describe()}}
+            metadata["image/png"] = {"alt": self.describe()}
         return data, metadata
 
 

@@ -906,7 +906,9 @@ const kit = (() => {
       const font = `11px ${colours.font}`;
       context.font = font;
       const left = Math.ceil(Math.max(...tickTexts.map((text) => context.measureText(text).width))) + 10;
-      const box = { left, top: 24, width: room - left - 18, height: height - 24 - 34 };
+      const xTicks = ticksBetween(x[0], x.at(-1), 9, true);
+      const right = Math.max(18, Math.ceil(context.measureText(String(xTicks.at(-1))).width / 2) + 2);
+      const box = { left, top: 24, width: room - left - right, height: height - 24 - 34 };
       const span = x.at(-1) - x[0] || 1;
       const across = (value) => box.left + ((value - x[0]) / span) * box.width;
       const down = (value) => box.top + box.height * (1 - (value - bottom) / (top - bottom || 1));
@@ -924,7 +926,7 @@ const kit = (() => {
           context.fillText(tickTexts[i], box.left - 6, down(tick) + 1);
         });
         context.textAlign = "center";
-        for (const tick of ticksBetween(x[0], x.at(-1), 9, true)) {
+        for (const tick of xTicks) {
           context.fillText(String(tick), across(tick), box.top + box.height + 11);
         }
         context.fillText(xTitle, box.left + box.width / 2, box.top + box.height + 26);

@@ -111,6 +111,7 @@ class TrainingDashboard(Explorer):
         self._sent_at = self._started_at = 0.0
         self._elapsed = 0.0
         self._first_step = trainer.step
+        self._error_before: BaseException | None = None
         super().__init__(
             floor=floor, step=trainer.step, n_steps=trainer.config.n_steps, key=uuid.uuid4().hex
         )
@@ -166,6 +167,11 @@ class TrainingDashboard(Explorer):
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8)
 
+    def open(self) -> None:
+        """Open the line to the page, also after `close`, which takes the live view away."""
+        super().open()
+        self.__dict__.pop("_repr_mimebundle_", None)  # where ipywidgets puts None on closing
+
     def _ipython_display_(self) -> None:
         """Show the dashboard, open it anew if it was closed, and remember where it stands."""
         from IPython.display import display
@@ -199,6 +205,7 @@ class TrainingDashboard(Explorer):
         for values in self._values.values():
             del values[keep:]
         self._take_history()
+        self._error_before = sys.exc_info()[1]  # of a block around the run, and no end of it
         self._first_step, self._elapsed = trainer.step, 0.0
         self._started_at = time.perf_counter()
         self._tell(trainer, status="running")
@@ -229,6 +236,8 @@ class TrainingDashboard(Explorer):
         if self.status == "running":
             self._elapsed += time.perf_counter() - self._started_at
         error = sys.exc_info()[1]  # the trainer tells of the end while an error is on its way
+        if error is self._error_before:
+            error = None
         if isinstance(error, KeyboardInterrupt):
             status = "interrupted"
         elif error is not None:
@@ -240,7 +249,8 @@ class TrainingDashboard(Explorer):
             status = "stopped" if trainer.stopped else "stopped early"
         self._tell(trainer, status=status)
         for handle in self._handles:
-            data, metadata = self._repr_mimebundle_() or ({"text/plain": repr(self)}, {})
+            closed = self.comm is None
+            data, metadata = self.saved_form() if closed else self._repr_mimebundle_()
             handle.update(data, metadata=metadata, raw=True)
 
     def _take_sample(self, trainer: Trainer) -> None:
