@@ -78,6 +78,7 @@ class Curve:
 def run(recipe: Recipe, n_steps: int, data: dict, eval_interval: int, seed: int = 1) -> Curve:
     """Train a model by a recipe; return its curve. The last entry is the end of the run."""
     generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)  # for dropout
     model = GPT(recipe.model_config(vocab_size=data["vocab_size"], **data["sizes"]), generator)
     context, device = data["sizes"]["context_length"], data["train"].device
     model.to(device)
