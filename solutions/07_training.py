@@ -1934,7 +1934,8 @@ short_share = measured["course_short"]["seconds"][-1] / whole_run
 
 print(f"classic recipe: {end_of_classic:.2f} nats per character")
 print(f"course's, in {short_share:.2f} of the time: {end_of_short:.2f}")
-print(f"course's, in {shares['course'][-1]:.2f}: {measured['course']['val_loss'][-1]:.2f}")
+share, loss = shares["course"][-1], measured["course"]["val_loss"][-1]
+print(f"course's, in {share:.2f} of the time: {loss:.2f}")
 
 # %%
 figure, axis = plt.subplots(figsize=(6.5, 3.2))

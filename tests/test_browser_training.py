@@ -207,7 +207,7 @@ def drive_optimizers(hand: Hand) -> list[float]:
     names = ["Optimizer", "Landscape", "Bias correction", "Learning rate", "Momentum, β1", "β2"]
     names += ["Weight decay", "Noise of the gradient", "Steps"]
     names += ["Start, first parameter", "Start, second parameter"]
-    option(hand, "method", 0).click()  # from one that is not chosen Tab would go to the chosen one
+    option(hand, "method", 1).click()  # from one that is not chosen Tab would go to the chosen one
     assert hand.tab_stops()[: len(names)] == names
     assert hand.shielded()
     same_as_python(hand)

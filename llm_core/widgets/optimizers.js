@@ -142,7 +142,7 @@ function render({ model, el }) {
       kit.element(
         "div", { class: "llm-panel llm-wide" },
         kit.element("p", { class: "llm-heading" }, "The path"),
-        kit.element("p", { class: "llm-hint" }, "Darker is higher; + is the lowest point. Click to start from another place."),
+        kit.element("p", { class: "llm-hint" }, "Stronger blue is higher; + is the lowest point. Click to start from another place."),
         map.root,
       ),
       kit.panel("Height (loss) at every step", "One division down is ten times lower.", curve),
