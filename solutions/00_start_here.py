@@ -72,7 +72,7 @@ StoryTeller()
 # unlikely tokens are drawn often, and the story falls apart. What you want lies in between. Chapter
 # 08 builds these draws.
 #
-# The same in two lines of Python: a model, a beginning, a continuation.
+# The same in Python: a model, a beginning, a continuation.
 
 # %%
 from llm_core.pretrained import load_pretrained

@@ -482,7 +482,8 @@ for (left, right), count in counts.most_common(3):
 # %% [markdown]
 # ### Exercise 2: merge a pair
 #
-# Tokens may be byte strings, as here, or ids: the function only compares them.
+# Tokens may be byte strings, as here, or ids: the function only compares them. The pair is a tuple,
+# and in Python a slice of a list never equals a tuple.
 
 
 # %% tags=["exercise"]
@@ -832,10 +833,10 @@ for learn in ways:
 
 # %% [markdown]
 # `llm_core` also spares itself the search for the maximum, with a heap, a list that keeps its
-# greatest entry in front. The further one goes, the larger the difference: on 1 MB of plays and up
-# to 1,000 tokens, `benchmarks/tokens.py` measures more than twenty times the speed of the
-# recounting loop. For encoding, a **cache** remembers the ids of every word that has come before,
-# and most words have.
+# greatest entry in front. (One short run on a busy machine can show another order.) The further one
+# goes, the larger the difference: on 1 MB of plays and up to 1,000 tokens, `benchmarks/tokens.py`
+# measures more than twenty times the speed of the recounting loop. For encoding, a **cache**
+# remembers the ids of every word that has come before, and most words have.
 #
 # For corpora of many gigabytes there is `tokenizers`, written in Rust. It is one of the libraries
 # of Hugging Face, a company through which most open models are shared. `tokenizer.to_hf()` hands
@@ -845,8 +846,8 @@ for learn in ways:
 # ## 10. Special tokens, files, and any text at all
 #
 # Some tokens are not text. When stories stand one after another, a model should know where one
-# ends. A **special token** such as `<|endoftext|>` says so. It is given to the tokenizer
-# beforehand, no merge is learned from it, and it always stays whole.
+# ends. A **special token** such as `<|endoftext|>` says so; our stories have one after each. It is
+# given to the tokenizer beforehand, no merge is learned from it, and it always stays whole.
 
 # %%
 END = "<|endoftext|>"

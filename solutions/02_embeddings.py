@@ -679,7 +679,8 @@ near = embeddings.skipgram_pairs(story_ids, window=4, text_of=text_of)  # (M, 2)
 together = torch.zeros(V, V).index_put_(near.unbind(dim=1), torch.tensor(1.0), accumulate=True)
 
 # %% [markdown]
-# `together` counts how often two words meet within four places. We compare three words by the
+# `together` counts how often two words meet within four places. `text_of` numbers the stories: no
+# pair reaches from one story into the next. We compare three words by the
 # company of eight others. What to look for: which two rows look alike?
 
 # %%
@@ -706,8 +707,8 @@ show_figure(
 )
 
 # %% [markdown]
-# *king* and *prince* have never met, yet they know the same people. Skip-gram packs such a row of
-# $V$ counts into a short vector.
+# *king* and *prince* never stand within four places of each other, yet they keep the same company.
+# Skip-gram packs such a row of $V$ counts into a short vector.
 
 # %% [markdown]
 # ### Exercise 3: words and their company

@@ -91,8 +91,8 @@ def embed(text):
 
 
 # %% [markdown]
-# **Predict:** *bites* is the second token of both texts. By how much does the largest number of its
-# new vector differ between them?
+# **Predict:** *bites* is the second token of both texts. How far apart are the numbers of its new
+# vector in the two, at most?
 
 # %%
 my_guess = None  # a number, for example 0.5

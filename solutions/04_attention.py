@@ -154,7 +154,7 @@ print("weights:", exponentials / exponentials.sum())
 #
 # The way out: subtract the same number $m$ from every score. Top and bottom of the fraction are
 # both divided by $e^m$, so the weights do not change. With $m$ = the largest score, the largest
-# exponent is $e^0 = 1$, and nothing can overflow.
+# exponential is $e^0 = 1$, and nothing can overflow.
 
 # %%
 shifted = large_scores - large_scores.max()
@@ -223,7 +223,7 @@ weights = attention.softmax(keys @ query_of_she / math.sqrt(3), dim=0)
 
 # %% [markdown]
 # `keys @ query_of_she` computes all six dot products at once. The division by $\sqrt{3}$ is new:
-# 3 is the length of the query, and section 4 shows why it is there.
+# 3 is the width of the query, how many numbers it has, and section 4 shows why it is there.
 #
 # What to look for in the plot: how much of the weight sits on *Mia*, and what is left for the words
 # that do not match at all.
@@ -254,7 +254,7 @@ print("at once:       ", weights @ values)
 # $$\text{output} = \sum_j w_j \, v_j \qquad w = \text{softmax}\!\left(\frac{K q}{\sqrt{D}}\right)$$
 #
 # $q$ is the query, the rows of $K$ are the keys, $v_j$ is the value of token $j$, $w_j$ its weight,
-# and $D$ the length of the query and of each key.
+# and $D$ the width of the query and of each key.
 
 # %% [markdown]
 # ### Exercise 2: one query attends

@@ -184,7 +184,7 @@ print(f"divided by C:     {row.var(correction=0):.0f}")
 print(f"divided by C - 1: {row.var():.0f}")
 
 # %% [markdown]
-# A network with the wrong one trains, and nobody notices, until it loads the weights of somebody
+# A model with the wrong one trains, and nobody notices, until it loads the weights of somebody
 # who used the right one.
 
 # %% [markdown]
@@ -299,7 +299,7 @@ for name, a, b in zip(("value", "x.grad", "gain.grad", "bias.grad"), ours, torch
 # %% [markdown]
 # ### The wrong way: normalise over the batch
 #
-# Why along the last axis? **Batch normalisation**, well known from networks for pictures, goes
+# Why along the last axis? **Batch normalisation**, well known from models for pictures, goes
 # along the first: it takes each channel and normalises it over the items of the batch.
 
 
@@ -335,7 +335,7 @@ print("layer norm, alone:       ", block.layer_norm(batch[:1], ones)[0, 0, :4])
 # $$\text{RMSNorm}(x)_i = g_i \, \frac{x_i}{\sqrt{\frac{1}{C}\sum_j x_j^2 + \varepsilon}}$$
 #
 # Its authors found that models learn as well with it. Llama and most models since use it; GPT-2 has
-# layer norm. Chapter 10 compares the two.
+# layer norm. A later chapter compares the two.
 
 # %% [markdown]
 # ### Exercise 2: RMS norm
@@ -374,8 +374,8 @@ check("block.rms_norm", rms_norm)
 # ## 3. Feed-forward: each token works by itself
 #
 # After attention, the vector of *She* holds something about *Mia* and something about the *ball*.
-# Somebody now has to draw a conclusion from the two. **Feed-forward** is a small network that does
-# this, for each token by itself, with the same parameters for all.
+# Somebody now has to draw a conclusion from the two. **Feed-forward** is a small network, a few
+# layers in a row, that does this, for each token by itself, with the same parameters for all.
 
 # %% [markdown]
 # ### The wrong way: two linear layers in a row
@@ -557,7 +557,7 @@ print("token 3 alone comes out the same:", torch.allclose(feed(x)[:, 3], feed(x[
 # A variant named **SwiGLU** has three matrices: a **gate** is computed beside the hidden numbers
 # and multiplied with them, `down(silu(gate(x)) * up(x))`, where silu$(g) = g \cdot$ sigmoid$(g)$.
 # To keep the number of parameters, $F$ is then $8/3 \cdot C$. Llama has it. `block.SwiGLU` is ours,
-# and chapter 10 measures it.
+# and a later chapter measures it.
 
 # %% [markdown]
 # ## 4. The residual connection: a straight path
@@ -1325,9 +1325,9 @@ class TransformerBlock(nn.Module):
 # %% [markdown]
 # ### Equal to llm_core's, in every combination
 #
-# Norms, activations, positions, placements, biases, and three options of attention that chapter 10
-# explains: all combinations, each with random parameters, so that no gain is 1 and no bias 0.
-# Output and gradient must agree.
+# Norms, activations, positions, placements, biases, and two options of attention that a later
+# chapter explains: all combinations, each with random parameters, so that no gain is 1 and no bias
+# 0. Output and gradient must agree.
 
 # %%
 import itertools

@@ -47,7 +47,7 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\).*dimension (\d+)",
         "Broadcasting lines shapes up from the right, and on axis {2} it found {0} against {1}; "
         "an axis of size 1 is missing there (`keepdim=True` or `unsqueeze`), "
-        "or one of the two is transposed.",
+        "one of the two is transposed, or a slice takes too many or too few.",
     ),
     (
         r"shape '(.*?)' is invalid for input of size (\d+)",
@@ -60,7 +60,8 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         "used; use `reshape`, or `.contiguous()` before `view`.",
     ),
     (
-        r"expected .* to have the same dtype|expected scalar type|must have the same dtype",
+        r"expected .* to have the same dtype|expected scalar type|"
+        r"must have the same (dtype|scalar type)",
         "Two tensors of different dtypes meet here; convert one, for example with "
         "`.to(x.dtype)`, or find where the other dtype comes from.",
     ),
@@ -103,6 +104,11 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     (
         r"too many indices|too many values to index",
         "There are more indices between the brackets than the tensor has axes.",
+    ),
+    (
+        r"index (-?\d+) is out of bounds for (?:dimension|axis) (\d+) with size 0",
+        "Axis {1} is empty here: what was looked for was not found, so there is no entry {0} to "
+        "take; say what should happen then.",
     ),
     (
         r"index (-?\d+) is out of bounds for (?:dimension|axis) (\d+) with size (\d+)",
@@ -206,7 +212,12 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         "A byte is a number from 0 to 255; a code point or the id of a longer token is none.",
     ),
     (
-        r"(max|min)\(\).* empty|non-empty TensorList",
+        r"non-empty TensorList",
+        "The list of tensors is empty; a `range` or a slice may end a step too early, or ask first "
+        "whether anything is left.",
+    ),
+    (
+        r"(max|min)\(\).* empty|input\.numel\(\) == 0",
         "There is nothing here to take from; ask first whether anything is left.",
     ),
     (

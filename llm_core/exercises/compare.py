@@ -355,6 +355,8 @@ def _wrong_dtype(expected: torch.dtype, got: torch.dtype, what: str) -> Differen
         advice = ": a comparison such as `a >= b` gives True and False, or end with `.bool()`"
     elif expected.is_floating_point and got.is_floating_point:
         advice = ": keep the dtype of the input, for example with `dtype=x.dtype`"
+        if expected == torch.float32:
+            advice += "; where no tensor comes in, `.float()` makes it so"
     elif expected.is_floating_point:
         advice = ": is a division or a `.float()` missing, or a comparison where weights belong?"
     else:

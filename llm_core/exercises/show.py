@@ -55,7 +55,17 @@ def describe(value: Any) -> str:
         return f"the optimizer {type(value).__name__}"
     if inspect.isfunction(value):
         return f"the function {value.__name__}"
-    return number(value)
+    return _described_number(value)
+
+
+def _described_number(value: Any) -> str:
+    """Write one number rounded, but no fraction as if it were whole: 1 - 2**-24 is not 1."""
+    for digits in (4, 6, 9, 17):
+        text = number(value, digits)
+        fraction = isinstance(value, float) and math.isfinite(value) and not value.is_integer()
+        if not fraction or not float(text).is_integer():
+            break
+    return text
 
 
 def _describe_tensor(value: torch.Tensor) -> str:

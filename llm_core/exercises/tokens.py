@@ -2223,7 +2223,8 @@ ENCODE_MISTAKES = (
     Mistake(
         "no_merge",
         _encode_bytes,
-        "You return the bytes and apply no merge.",
+        "No merge was applied, so your ids are the bytes of the word. Going through bytes gives "
+        "numbers, which never equal the byte strings of a merge; `bytes([number])` makes one.",
         "words without merges",
     ),
     Mistake(
