@@ -1749,7 +1749,8 @@ print(f"{trainer.tokens_per_second:,.0f} tokens per second")
 #
 # Now train a model that tells stories, from scratch, down to the entropy floor. It has 3 layers, 4
 # heads and `d_model` 96: 365,000 parameters. The parts and the settings are those of the course's
-# own recipe: rotary positions, RMSNorm, SwiGLU, Muon for the matrices. (A later chapter takes it apart.)
+# own recipe: rotary positions, RMSNorm, SwiGLU, Muon for the matrices. (A later chapter takes it
+# apart.)
 #
 # Each window begins with a story's first token, so that everything that the story tells later can
 # be looked up.
