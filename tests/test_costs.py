@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from variants import other_choices
 
-from llm_core.config import ACTIVATIONS, NORM_PLACEMENTS, NORMS, POSITIONS, GPTConfig
+from llm_core.config import NORM_PLACEMENTS, POSITIONS, GPTConfig
 from llm_core.costs import (
     activations_per_token,
     flops_by_part,
@@ -46,21 +47,10 @@ def small(**fields):
 
 
 def variants(positions, norm_placement, n_kv_heads):
-    """Yield the configs of all other choices: 2·4·2·2·2 = 64."""
-    switches = (False, True)
-    for norm, activation, qk_norm, bias, tie_weights in itertools.product(
-        NORMS, ACTIVATIONS, switches, switches, switches
-    ):
-        yield small(
-            positions=positions,
-            norm_placement=norm_placement,
-            n_kv_heads=n_kv_heads,
-            norm=norm,
-            activation=activation,
-            qk_norm=qk_norm,
-            bias=bias,
-            tie_weights=tie_weights,
-        )
+    """Yield the configs of all other choices."""
+    fields = {"positions": positions, "norm_placement": norm_placement, "n_kv_heads": n_kv_heads}
+    for others in other_choices():
+        yield small(**fields, **others)
 
 
 def on_meta(config):

@@ -6,10 +6,11 @@ import math
 
 import pytest
 import torch
+from variants import other_choices
 
 from llm_core import costs
 from llm_core import model as model_module
-from llm_core.config import ACTIVATIONS, NORM_PLACEMENTS, NORMS, POSITIONS, GPTConfig
+from llm_core.config import NORM_PLACEMENTS, POSITIONS, GPTConfig
 from llm_core.loss import cross_entropy
 from llm_core.model import GPT, PRESETS, count_parameters
 from llm_core.pretrained import load_pretrained
@@ -55,21 +56,10 @@ class ListCache:
 
 
 def variants(positions, norm_placement, n_kv_heads):
-    """Yield the models of all other choices: 2·4·2·2·2 = 64."""
-    switches = (False, True)
-    for norm, activation, qk_norm, bias, tie_weights in itertools.product(
-        NORMS, ACTIVATIONS, switches, switches, switches
-    ):
-        yield make(
-            positions=positions,
-            norm_placement=norm_placement,
-            n_kv_heads=n_kv_heads,
-            norm=norm,
-            activation=activation,
-            qk_norm=qk_norm,
-            bias=bias,
-            tie_weights=tie_weights,
-        )
+    """Yield the models of all other choices."""
+    fields = {"positions": positions, "norm_placement": norm_placement, "n_kv_heads": n_kv_heads}
+    for others in other_choices():
+        yield make(**fields, **others)
 
 
 GRID = list(itertools.product(POSITIONS, NORM_PLACEMENTS, (1, 2)))
