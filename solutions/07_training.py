@@ -1860,7 +1860,7 @@ from llm_core.widgets.training import TrainingDashboard
 trainer = Trainer(
     model,
     next_batch,
-    COURSE.train_config(140, eval_interval=20),
+    COURSE.train_config(140, eval_interval=28),
     validation=whole_stories,
     generators={"data": data_rng},
     progress=False,
