@@ -288,6 +288,8 @@ def test_chapter_07(lab: Lab, browser: Any, record_property: Any) -> None:
         drive_quiz(hand_on(page, f"{QUIZ}training.recap"))
         assert problems.found == []
         report_redraw(record_property, "optimizer explorer, chapter 07", lab, times)
-    shown = [o["data"] for c in cells for o in c["outputs"] if "image/png" in o.get("data", {})]
+    shown = [
+        o["data"] for c in cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})
+    ]
     finished = [d for d in shown if "Step 140 of 140, finished" in "".join(d["text/plain"])]
     assert len(finished) == 1, "the saved notebook must show the dashboard as it ended"

@@ -394,7 +394,7 @@ def test_nbval_command_is_the_designs():
     command = " ".join(nbval_run.command([Path("chapters/x.ipynb")]))
     for part in (
         "--nbval --nbval-current-env --nbval-sanitize-with=",
-        "--nbval-cell-timeout=120 --nbval-kernel-startup-timeout=120",
+        "--nbval-cell-timeout=180 --nbval-kernel-startup-timeout=120",
         "-n 2 --dist loadfile",
     ):
         assert part in command
