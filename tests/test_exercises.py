@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from browser import CHROMIUM_FLAGS, ROOT, find_chromium
+from browser import ROOT, find_chromium
 
 from llm_core.exercises import (
     CheckFailed,
@@ -1241,11 +1241,9 @@ render({ model, el: document.body });
 
 
 @pytest.mark.browser
-def test_quiz_in_a_browser_by_keyboard_and_by_mouse(tmp_path):
+@pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium on this machine")
+def test_quiz_in_a_browser_by_keyboard_and_by_mouse(tmp_path, browser):
     """Chooses by arrow keys, checks by Enter, then by mouse; hears both explanations."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if find_chromium() is None:
-        pytest.skip("there is no Chromium on this machine")
     widgets = ROOT / "llm_core" / "widgets"
     script = "".join((widgets / name).read_text(encoding="utf-8") for name in ("kit.js", "quiz.js"))
     widget = quiz("toy.recap")
@@ -1253,37 +1251,33 @@ def test_quiz_in_a_browser_by_keyboard_and_by_mouse(tmp_path):
     page_text = QUIZ_PAGE.replace("SCRIPT", script.replace("export default", "const widget ="))
     (tmp_path / "quiz.html").write_text(page_text.replace("STATE", json.dumps(state)), "utf-8")
     problems = []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=find_chromium(), args=list(CHROMIUM_FLAGS)
-        )
-        page = browser.new_page()
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.goto((tmp_path / "quiz.html").as_uri())
-        first, second = (page.get_by_role("group", name=f"Question {i} of 2") for i in (1, 2))
-        page.keyboard.press("Tab")
-        page.keyboard.press("Enter")
-        assert "Choose an option first" in first.inner_text()
-        page.keyboard.press("ArrowDown")
-        assert page.evaluate("state.choices") == {}, "moving is not answering"
-        assert "not checked yet" in first.inner_text()
-        page.keyboard.press("Enter")
-        assert "Not this one. One more." in first.inner_text()
-        page.keyboard.press("ArrowUp")
-        page.keyboard.press("Tab")
-        assert page.evaluate("document.activeElement.ariaLabel") == "Check question 1"
-        page.keyboard.press("Space")
-        assert "Right. Yes, two." in first.inner_text()
-        assert first.locator("code").inner_text() == "plus"
-        assert "Is <b> escaped?" in second.inner_text()
-        second.get_by_label("yes").click()
-        second.get_by_role("button", name="Check question 2").click()
-        assert page.evaluate("state.choices") == {"0": 0, "1": 1}
-        assert "2 of 2 questions answered, 2 right." in page.locator(".llm-summary").inner_text()
-        kept = page.locator("input, button").evaluate_all(
-            "nodes => nodes.every((n) => n.dataset.lmSuppressShortcuts === 'true')"
-        )
-        assert kept, "JupyterLab would take the arrow keys"
-        browser.close()
+    page = browser.new_page()
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto((tmp_path / "quiz.html").as_uri())
+    first, second = (page.get_by_role("group", name=f"Question {i} of 2") for i in (1, 2))
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert "Choose an option first" in first.inner_text()
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("state.choices") == {}, "moving is not answering"
+    assert "not checked yet" in first.inner_text()
+    page.keyboard.press("Enter")
+    assert "Not this one. One more." in first.inner_text()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.ariaLabel") == "Check question 1"
+    page.keyboard.press("Space")
+    assert "Right. Yes, two." in first.inner_text()
+    assert first.locator("code").inner_text() == "plus"
+    assert "Is <b> escaped?" in second.inner_text()
+    second.get_by_label("yes").click()
+    second.get_by_role("button", name="Check question 2").click()
+    assert page.evaluate("state.choices") == {"0": 0, "1": 1}
+    assert "2 of 2 questions answered, 2 right." in page.locator(".llm-summary").inner_text()
+    kept = page.locator("input, button").evaluate_all(
+        "nodes => nodes.every((n) => n.dataset.lmSuppressShortcuts === 'true')"
+    )
+    assert kept, "JupyterLab would take the arrow keys"
+    page.close()
     assert problems == []
