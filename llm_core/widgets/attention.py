@@ -12,7 +12,7 @@ from llm_core.model import GPT
 from llm_core.tokens import Tokenizer
 from llm_core.training import evaluation_mode
 from llm_core.validate import require_text
-from llm_core.widgets.base import Explorer, pack
+from llm_core.widgets.base import Explorer, in_range, pack
 from llm_core.widgets.pair import require_pair, unknown_words
 
 MOST_TOKENS = 40
@@ -112,14 +112,7 @@ class AttentionExplorer(Explorer):
 
     def _on_text(self, change: Any) -> None:
         """Compute anew for a text that came from the page; keep the old picture if it is bad."""
-        try:
-            state = self._read(change["new"])
-        except (TypeError, ValueError) as error:
-            self.notice = f"{error}. The picture still shows the text before."
-            return
-        with self.hold_sync():
-            for name, value in state.items():
-                setattr(self, name, value)
+        self.take_over(self._read, change["new"])
 
     def _read(self, text: str) -> dict[str, Any]:
         """Return the traits that follow from `text`.
@@ -145,16 +138,13 @@ class AttentionExplorer(Explorer):
 
     @traitlets.validate("layer", "head", "query", "step")
     def _in_range(self, proposal: Any) -> int:
-        name, value = proposal["trait"].name, proposal["value"]
         low, high = {
             "layer": (1, self.n_layers),
             "head": (1, self.n_heads),
             "query": (0, max(0, len(self.tokens) - 1)),
             "step": (0, len(STEPS) - 1),
-        }[name]
-        if not low <= value <= high:
-            raise traitlets.TraitError(f"{name} must lie in [{low}, {high}], but it is {value}")
-        return value
+        }[proposal["trait"].name]
+        return in_range(proposal, low, high)
 
     def _name(self, position: int) -> str:
         """Return a token's name in a sentence, with its position where the text repeats it."""

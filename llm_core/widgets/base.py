@@ -11,6 +11,7 @@ widget. So each also gives a picture, drawn by matplotlib from the same numbers,
 
 import base64
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -56,6 +57,22 @@ class Explorer(anywidget.AnyWidget):
             cls._esm = _joined("kit.js", cls.script)
             cls._css = _joined("kit.css", cls.style)
         super().__init_subclass__(**kwargs)
+
+    def take_over(self, read: Callable[[str], dict[str, Any]], text: str) -> None:
+        """Set the traits that `read(text)` returns; if the text is bad, say so and change nothing.
+
+        Args:
+            read: raises TypeError or ValueError for a text that cannot be shown.
+            text: what came from the page.
+        """
+        try:
+            state = read(text)
+        except (TypeError, ValueError) as error:
+            self.notice = f"{error}. The picture still shows the text before."
+            return
+        with self.hold_sync():
+            for name, value in state.items():
+                setattr(self, name, value)
 
     def describe(self) -> str:
         """Return what the widget shows, in one or two sentences with rounded numbers."""
@@ -116,6 +133,20 @@ def pack(values: Any) -> dict[str, Any]:
         values = values.detach().cpu().numpy()
     array = np.ascontiguousarray(values, dtype="<f4")
     return {"shape": list(array.shape), "data": array.tobytes()}
+
+
+def in_range(proposal: Any, low: float, high: float) -> Any:
+    """Return the value of a trait's proposal, or raise TraitError unless it is in [low, high]."""
+    name, value = proposal["trait"].name, proposal["value"]
+    if not low <= value <= high:
+        raise traitlets.TraitError(f"{name} must lie in [{low}, {high}], but it is {value}")
+    return value
+
+
+def written(value: float, digits: int = 2) -> str:
+    """Return a number as `kit.format` writes it: a true minus sign, and no minus zero."""
+    text = f"{value:.{digits}f}"
+    return text.replace("-", "") if float(text) == 0 else text.replace("-", "−")
 
 
 def _joined(*names: str) -> str:

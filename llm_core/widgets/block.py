@@ -14,7 +14,7 @@ from llm_core.attention import MultiHeadAttention
 from llm_core.block import FeedForward, LayerNorm, RMSNorm, SwiGLU
 from llm_core.config import GPTConfig
 from llm_core.validate import require_count, require_positive_int, require_range
-from llm_core.widgets.base import Explorer, pack
+from llm_core.widgets.base import Explorer, in_range, pack, written
 
 NORMS = {"layernorm": "LayerNorm", "rmsnorm": "RMSNorm", "none": "no norm"}
 PLACEMENTS = {"pre": "pre-norm", "post": "post-norm"}
@@ -105,8 +105,8 @@ class BlockExplorer(Explorer):
             f"{_name(*self._state())}, {self._blocks()}. "
             f"The gradient that reaches the first block is {quantity(gradient[0])} times that at "
             f"the end. The size of the numbers goes from {quantity(size[0])} to "
-            f"{quantity(size[-1])}, and the likeness of the tokens from {_two_digits(alike[0])} to "
-            f"{_two_digits(alike[-1])}."
+            f"{quantity(size[-1])}, and the likeness of the tokens from {written(alike[0])} to "
+            f"{written(alike[-1])}."
         )
 
     def draw(self, figure: Any) -> None:
@@ -139,11 +139,7 @@ class BlockExplorer(Explorer):
 
     @traitlets.validate("depth")
     def _in_range(self, proposal: Any) -> int:
-        if not 1 <= proposal["value"] <= DEPTH:
-            raise traitlets.TraitError(
-                f"depth must lie in [1, {DEPTH}], but it is {proposal['value']}"
-            )
-        return proposal["value"]
+        return in_range(proposal, 1, DEPTH)
 
     def _draw_block(self, axes: Any) -> None:
         """Draw the parts from top to bottom; what is switched off has a dashed edge."""
@@ -167,18 +163,12 @@ class BlockExplorer(Explorer):
 def quantity(exponent: float) -> str:
     """Return ten to the power `exponent` in words: "1.88", or "10⁻³⁰" when far from one."""
     if -2 <= exponent < 3:
-        return _two_digits(10 ** float(exponent))
+        return written(10 ** float(exponent))
     digits = str(math.floor(exponent + 0.5)).translate(_SUPERSCRIPTS)
     return f"10{digits}"
 
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-def _two_digits(value: float) -> str:
-    """Return a number as `kit.format` writes it."""
-    text = f"{value:.2f}"
-    return text.replace("-", "") if float(text) == 0 else text.replace("-", "−")
 
 
 def _name(norm: str, placement: str, activation: str, residual: bool) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 from llm_core.embeddings import analogy, nearest, pca
 from llm_core.embeddings.similarity import Ranked, require_words_and_vectors, unit
 from llm_core.validate import require_range
-from llm_core.widgets.base import Explorer, pack
+from llm_core.widgets.base import Explorer, in_range, pack
 
 MOST_WORDS = 2000
 """More words than this are not sent to the browser: the first ones are."""
@@ -276,11 +276,7 @@ class TrainingMap(Explorer):
 
     @traitlets.validate("moment")
     def _in_range(self, proposal: Any) -> int:
-        if not 0 <= proposal["value"] <= 100:
-            raise traitlets.TraitError(
-                f"moment must lie in [0, 100], but it is {proposal['value']}"
-            )
-        return proposal["value"]
+        return in_range(proposal, 0, 100)
 
 
 def flat_map(vectors: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from llm_core.costs import (
 )
 from llm_core.model import PRESETS
 from llm_core.validate import require_choice
-from llm_core.widgets.base import Explorer
+from llm_core.widgets.base import Explorer, in_range
 
 NAMES = {
     "storyteller": "Storyteller",
@@ -215,10 +215,8 @@ class ModelExplorer(Explorer):
 
     @traitlets.validate(*SIZES)
     def _in_range(self, proposal: Any) -> int:
-        name, value = proposal["trait"].name, proposal["value"]
-        low, high = SIZES[name]
-        if not low <= value <= high:
-            raise traitlets.TraitError(f"{name} must lie in [{low}, {high}], but it is {value}")
+        name = proposal["trait"].name
+        value = in_range(proposal, *SIZES[name])
         if name == "d_model" and value % 8:
             raise traitlets.TraitError(f"d_model must be a multiple of 8, but it is {value}")
         return value

@@ -9,7 +9,7 @@ import torch
 import traitlets
 
 from llm_core.validate import require_choice
-from llm_core.widgets.base import Explorer, pack
+from llm_core.widgets.base import Explorer, in_range, pack, written
 
 LANDSCAPES = {"valley": "valley", "turned": "turned valley", "bend": "bent valley"}
 METHODS = {
@@ -119,7 +119,7 @@ class OptimizerExplorer(Explorer):
         above = height(self.landscape, x, y)
         how_far = f"{above:.3f}" if above >= 0.001 else "less than 0.001"
         return said + (
-            f"after {self.steps} steps at ({_number(x)}, {_number(y)}), "
+            f"after {self.steps} steps at ({written(x)}, {written(y)}), "
             f"{how_far} above the lowest point."
         )
 
@@ -145,11 +145,7 @@ class OptimizerExplorer(Explorer):
 
     @traitlets.validate(*RANGES)
     def _in_range(self, proposal: Any) -> float:
-        name, value = proposal["trait"].name, proposal["value"]
-        low, high = RANGES[name]
-        if not low <= value <= high:
-            raise traitlets.TraitError(f"{name} must lie in [{low}, {high}], but it is {value}")
-        return value
+        return in_range(proposal, *RANGES[proposal["trait"].name])
 
 
 @dataclass(frozen=True)
@@ -243,9 +239,3 @@ def walk(
 def _rate(log_lr: float) -> str:
     """Return a learning rate with two significant digits."""
     return f"{float(f'{10**log_lr:.2g}'):g}"
-
-
-def _number(value: float) -> str:
-    """Return a number with two digits, a true minus sign and no minus zero, as the kit does."""
-    text = f"{value:.2f}"
-    return (text.replace("-", "") if float(text) == 0 else text).replace("-", "−")

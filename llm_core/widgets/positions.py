@@ -14,7 +14,7 @@ from llm_core.positions import (
     sinusoidal_encoding,
 )
 from llm_core.validate import require_count, require_float_tensor
-from llm_core.widgets.base import Explorer, pack
+from llm_core.widgets.base import Explorer, in_range, pack, written
 
 KINDS = ("sinusoidal", "learned", "rotary", "alibi")
 BASES = (10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
@@ -189,11 +189,8 @@ class PositionExplorer(Explorer):
 
     @traitlets.validate("position", "first", "second")
     def _in_range(self, proposal: Any) -> int:
-        name, value = proposal["trait"].name, proposal["value"]
-        high = (self.length if name == "position" else MOST_ROWS) - 1
-        if not 0 <= value <= high:
-            raise traitlets.TraitError(f"{name} must lie in [0, {high}], but it is {value}")
-        return value
+        rows = self.length if proposal["trait"].name == "position" else MOST_ROWS
+        return in_range(proposal, 0, rows - 1)
 
     def _table(self) -> np.ndarray:
         """Return the learned table, (N, C)."""
@@ -221,7 +218,7 @@ class PositionExplorer(Explorer):
             return f"With equal scores a token keeps for itself the weight {told}."
         if np.isnan(values[0, t]):
             return f"The table has no row for position {t}."
-        told = ", ".join(f"{d} before {_number(values[0, t - d])}" for d in DISTANCES if d <= t)
+        told = ", ".join(f"{d} before {written(values[0, t - d])}" for d in DISTANCES if d <= t)
         return f"Similarity with the position {told}." if told else "It is the first position."
 
     def _draw_map(self, figure: Any, axes: Any) -> None:
@@ -328,12 +325,6 @@ def _require_table(learned: torch.Tensor | None, trained: int | None) -> None:
         require_count("trained", trained)
         if trained > N:
             raise ValueError(f"trained must be at most {N}, the rows of learned, not {trained}")
-
-
-def _number(x: float) -> str:
-    """Return a number as the page writes it: two digits, a true minus sign, no "-0.00"."""
-    text = f"{x:.2f}"
-    return text[1:] if text == "-0.00" else text.replace("-", "−")
 
 
 def _range_text(choices: range) -> str:

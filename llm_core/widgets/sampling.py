@@ -11,7 +11,7 @@ from llm_core.model import GPT
 from llm_core.sampling import Beam, Choice, beam_steps, entropy, next_logits
 from llm_core.tokens import Tokenizer
 from llm_core.validate import require_positive_int, require_range, require_text
-from llm_core.widgets.base import Explorer, pack
+from llm_core.widgets.base import Explorer, in_range, pack, written
 from llm_core.widgets.pair import require_pair, unknown_words
 
 CANDIDATES = 12
@@ -145,14 +145,14 @@ class NextTokenExplorer(Explorer):
         changed = self.changed_logits()
         shares = changed.softmax(dim=-1).tolist()
         likeliest = ", ".join(
-            f'"{name}" ({_number(share)})'
+            f'"{name}" ({written(share)})'
             for name, share in list(zip(self.names, shares, strict=False))[:3]
             if share > 0
         )
         return (
             f'After "{self.last}": {int(changed.isfinite().sum())} of {len(shares)} tokens left, '
-            f"entropy {_number(float(entropy(changed)))} nats. Likeliest: {likeliest}. "
-            f"Path: {_tokens(len(self.path))}, surprise {_number(self.surprise)} nats."
+            f"entropy {written(float(entropy(changed)))} nats. Likeliest: {likeliest}. "
+            f"Path: {_tokens(len(self.path))}, surprise {written(self.surprise)} nats."
         )
 
     def draw(self, figure: Any) -> None:
@@ -331,8 +331,8 @@ class BeamExplorer(Explorer):
         node = self.nodes[best]
         return (
             f"Step {self.step} of {self.n_steps}: {counts}. Best so far: "
-            f'"{node["text"]}" with score {_number(score)} (ln p {_number(node["log_prob"])}, '
-            f"{_tokens(node['step'])}, α = {_number(self.alpha, 1)})."
+            f'"{node["text"]}" with score {written(score)} (ln p {written(node["log_prob"])}, '
+            f"{_tokens(node['step'])}, α = {written(self.alpha, 1)})."
         )
 
     def draw(self, figure: Any) -> None:
@@ -366,7 +366,7 @@ class BeamExplorer(Explorer):
         """Return what stands in the box of a node, with no sign that starts a formula."""
         node = self.nodes[i]
         token = node["token"] if len(node["token"]) <= 9 else node["token"][:8] + "…"
-        number = f" {_number(node['log_prob'], 1)}" if i else ""
+        number = f" {written(node['log_prob'], 1)}" if i else ""
         return (SIGNS[node["fate"]] + token + number).replace("$", r"\$")
 
     def _places(self) -> dict[int, tuple[int, int]]:
@@ -461,16 +461,13 @@ class BeamExplorer(Explorer):
 
     @traitlets.validate("n_beams", "alpha", "step", "picked")
     def _in_range(self, proposal: Any) -> Any:
-        name, value = proposal["trait"].name, proposal["value"]
         low, high = {
             "n_beams": (1, MOST_BEAMS),
             "alpha": (0.0, HIGHEST_ALPHA),
             "step": (0, self.n_steps),
             "picked": (0, max(0, len(self.nodes) - 1)),
-        }[name]
-        if not low <= value <= high:
-            raise traitlets.TraitError(f"{name} must lie in [{low}, {high}], but it is {value}")
-        return value
+        }[proposal["trait"].name]
+        return in_range(proposal, low, high)
 
 
 def _ends(tokenizer: Tokenizer) -> list[int]:
@@ -482,12 +479,6 @@ def _ends(tokenizer: Tokenizer) -> list[int]:
 
 def _tokens(n: int) -> str:
     return f"{n} token{'' if n == 1 else 's'}"
-
-
-def _number(value: float, digits: int = 2) -> str:
-    """Return a number as the kit's `format` writes it: a true minus sign, no "-0.00"."""
-    text = f"{value:.{digits}f}"
-    return text.replace("-", "") if float(text) == 0 else text.replace("-", "−")
 
 
 def _require_settings(settings: dict[str, Any]) -> None:

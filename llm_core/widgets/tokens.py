@@ -12,7 +12,7 @@ from llm_core.corpus import WORD_PATTERN, load_text
 from llm_core.tokens import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer
 from llm_core.tokens.base import printable, require_unicode, special_pattern, split_special
 from llm_core.tokens.bpe_training import words_of
-from llm_core.widgets.base import Explorer, pack
+from llm_core.widgets.base import Explorer, in_range, pack
 
 MOST_CHARACTERS = 200
 """More characters than this are cut off: their tokens would no longer fit side by side."""
@@ -151,14 +151,7 @@ class TokenExplorer(Explorer):
 
     def _on_text(self, change: Any) -> None:
         """Cut a text that came from the page; keep the old picture if it is bad."""
-        try:
-            state = self._read(change["new"])
-        except (TypeError, ValueError) as error:
-            self.notice = f"{error}. The picture still shows the text before."
-            return
-        with self.hold_sync():
-            for name, value in state.items():
-                setattr(self, name, value)
+        self.take_over(self._read, change["new"])
 
     def _read(self, text: str) -> dict[str, Any]:
         """Return the traits that follow from `text`.
@@ -183,12 +176,7 @@ class TokenExplorer(Explorer):
 
     @traitlets.validate("merges")
     def _in_range(self, proposal: Any) -> int:
-        value = proposal["value"]
-        if not 0 <= value <= self.n_merges:
-            raise traitlets.TraitError(
-                f"merges must lie in [0, {self.n_merges}], but it is {value}"
-            )
-        return value
+        return in_range(proposal, 0, self.n_merges)
 
 
 def merge_table(bpe: BPETokenizer) -> np.ndarray:

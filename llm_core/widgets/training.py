@@ -295,13 +295,13 @@ class TrainingDashboard(Explorer):
 
     def _packed(self) -> dict[str, Any]:
         """Return the curves for the browser."""
-        arrays = {name: pack(self._thinned(name)[1]) for name in CURVES}
-        steps, losses = np.array(self._validation, dtype=float).reshape(-1, 2).T
+        thinned = {name: self._thinned(name) for name in CURVES}
+        val_steps, val_losses = np.array(self._validation, dtype=float).reshape(-1, 2).T
         return {
-            **arrays,
-            "steps": pack(self._thinned("loss")[0]),
-            "val_steps": pack(steps),
-            "val_loss": pack(losses),
+            **{name: pack(values) for name, (_, values) in thinned.items()},
+            "steps": pack(thinned["loss"][0]),
+            "val_steps": pack(val_steps),
+            "val_loss": pack(val_losses),
         }
 
     def _thinned(self, name: str) -> tuple[np.ndarray, np.ndarray]:
