@@ -28,6 +28,7 @@ from llm_core.validate import (
     require_device,
     require_float_tensor,
     require_layer_dtype,
+    require_padding_mask,
     require_positive_int,
     require_tensor,
 )
@@ -222,7 +223,7 @@ class MultiHeadAttention(nn.Module):
         if cache is not None:
             k, v = cache.update(k, v)  # (B, n_kv_heads, S, D)
         if mask is not None:
-            require_padding_mask(mask, x.shape[0], k.shape[-2])
+            require_padding_mask(mask, (x.shape[0], k.shape[-2]))
         bias = self.position_bias(q.shape[-2], k.shape[-2], positions)
         if return_weights:
             mixed, weights = self._attend_by_hand(q, k, v, bias, mask)
@@ -352,15 +353,6 @@ def _may_look(T: int, S: int, mask: Tensor | None, device: torch.device) -> Tens
     """Return which of S keys the last T tokens may look at, (T, S), or (B, 1, T, S) with a mask."""
     allowed = causal_mask(S, device)[S - T :]  # (T, S), the rows of the new tokens
     return allowed if mask is None else allowed & mask[:, None, None, :]  # (B, 1, T, S)
-
-
-def require_padding_mask(mask: Any, B: int, S: int) -> None:
-    """Raise unless `mask` says for each of S tokens of B rows whether it is one, or padding."""
-    require_tensor("mask", mask)
-    if mask.dtype != torch.bool:
-        raise TypeError(f"mask must hold True (token) and False (padding), not {mask.dtype}")
-    if mask.shape != (B, S):
-        raise ValueError(f"mask must be (B, S) = {(B, S)}, but its shape is {tuple(mask.shape)}")
 
 
 def _require_axis(x: Tensor, dim: int) -> None:

@@ -10,13 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llm_core.attention import LayerCache, require_layer_cache, require_padding_mask
+from llm_core.attention import LayerCache, require_layer_cache
 from llm_core.block import TransformerBlock, make_norm
 from llm_core.config import GPTConfig, require_config
 from llm_core.costs import flops_per_token
 from llm_core.embeddings import TokenEmbedding
 from llm_core.positions import LearnedPositions, require_positions, sinusoidal_encoding
-from llm_core.validate import require_ids, require_module, require_targets
+from llm_core.validate import (
+    require_ids,
+    require_module,
+    require_padding_mask,
+    require_targets,
+)
 
 __all__ = ["GPT", "PRESETS", "GPTConfig", "count_parameters", "flops_per_token"]
 
@@ -121,7 +126,7 @@ class GPT(nn.Module):
         start = 0 if cache is None else self._length_of(cache)
         self._require_that_it_fits(ids, positions, start)
         if mask is not None:
-            require_padding_mask(mask, ids.shape[0], start + ids.shape[1])
+            require_padding_mask(mask, (ids.shape[0], start + ids.shape[1]))
             # ALiBi with a cache counts columns; padding on the left changes no distance.
             if positions is None and (cache is None or self.config.positions != "alibi"):
                 positions = _count_tokens(mask)[:, start:]  # (B, T)

@@ -53,6 +53,18 @@ def require_broadcast(
         ) from None
 
 
+def require_padding_mask(mask: Any, shape: Sequence[int]) -> None:
+    """Raise unless `mask` says for each token of `shape` whether it is one, or padding."""
+    require_tensor("mask", mask)
+    if mask.dtype != torch.bool:
+        raise TypeError(f"mask must hold True (token) and False (padding), not {mask.dtype}")
+    if mask.shape != torch.Size(shape):
+        raise ValueError(
+            f"mask must have one entry for each token, {tuple(shape)}, "
+            f"but its shape is {tuple(mask.shape)}"
+        )
+
+
 def require_ids(
     name: str, ids: Any, vocab_size: int | None = None, dims: Sequence[str] | None = None
 ) -> None:

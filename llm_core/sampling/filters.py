@@ -9,9 +9,9 @@ from torch import Tensor
 from llm_core.validate import (
     require_float_tensor,
     require_ids,
+    require_padding_mask,
     require_positive_int,
     require_range,
-    require_tensor,
 )
 
 LOWEST_TEMPERATURE = 1e-6
@@ -166,7 +166,7 @@ def apply_repetition_penalty(
             f"and logits {tuple(logits.shape)}"
         )
     counted = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask
-    require_mask(counted, ids)
+    require_padding_mask(counted, ids.shape)
     counts = torch.zeros_like(logits).scatter_add_(-1, ids.long(), counted.to(logits.dtype))
     penalised = torch.where(logits > 0, logits / penalty, logits * penalty)
     return torch.where(counts > 0, penalised, logits)
@@ -182,14 +182,3 @@ def require_logits(logits: Any) -> None:
         )
     if logits.isnan().any():
         raise ValueError("logits hold NaN; the model's weights are damaged, or training blew up")
-
-
-def require_mask(mask: Any, ids: Tensor) -> None:
-    """Raise unless `mask` says True or False for each of `ids`."""
-    require_tensor("mask", mask)
-    if mask.dtype != torch.bool:
-        raise TypeError(f"mask must hold True (token) and False (padding), not {mask.dtype}")
-    if mask.shape != ids.shape:
-        raise ValueError(
-            f"mask must have the shape of ids, {tuple(ids.shape)}, not {tuple(mask.shape)}"
-        )

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from llm_core.sampling.choosing import Choice
-from llm_core.sampling.filters import require_mask
 from llm_core.training import evaluation_mode
-from llm_core.validate import require_count, require_ids, require_module
+from llm_core.validate import require_count, require_ids, require_module, require_padding_mask
 
 StopIds = int | Iterable[int] | None
 """One id that ends a text, or several, or None."""
@@ -213,7 +212,7 @@ def require_prompt(model: nn.Module, ids: Any, mask: Any) -> None:
         )
     if mask is None:
         return
-    require_mask(mask, ids)
+    require_padding_mask(mask, ids.shape)
     if not mask[..., -1].all() or (mask[..., :-1] & ~mask[..., 1:]).any():
         raise ValueError(
             "mask must be True from a row's first token to its last column: padding stands on the "
