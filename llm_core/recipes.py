@@ -15,11 +15,14 @@ class Recipe:
         batch_size: windows in a batch.
         variants: the fields of `GPTConfig` that say what the model's parts are.
         settings: the fields of `TrainConfig` that say how it is trained.
+        straight_down: let the rate fall in a straight line from the first step to the last,
+            instead of along a cosine.
     """
 
     batch_size: int
     variants: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    straight_down: bool = False
 
     def model_config(self, **sizes: Any) -> GPTConfig:
         """Return the config of a model of the given sizes."""
@@ -27,7 +30,7 @@ class Recipe:
 
     def train_config(self, n_steps: int, **changes: Any) -> TrainConfig:
         """Return how to train for `n_steps`; `changes` go before the recipe's own settings."""
-        decay_steps = {"decay_steps": n_steps} if self.settings.get("muon_lr") else {}
+        decay_steps = {"decay_steps": n_steps} if self.straight_down else {}
         return TrainConfig(n_steps=n_steps, **(decay_steps | self.settings | changes))
 
 
@@ -60,6 +63,7 @@ COURSE = Recipe(
         "muon_lr": 0.02,
         "weight_decay": 0.0,
     },
+    straight_down=True,
 )
 """Rotary positions, RMSNorm, SwiGLU and normalised queries and keys; Muon for the matrices of the
 blocks, AdamW for the rest, and a rate that goes down straight from the first step to the last."""
