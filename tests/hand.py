@@ -38,6 +38,13 @@ def write_notebook(path: Path, sources: Sequence[str]) -> None:
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
 
 
+def names_of(source: str) -> dict[str, Any]:
+    """Return what a cell with this source defines, made here by the same lines."""
+    names: dict[str, Any] = {}
+    exec(source, names)
+    return names
+
+
 @dataclass
 class Hand:
     """Works one widget and watches what it does."""

@@ -17,6 +17,7 @@ from hand import (
     Hand,
     drive_quiz,
     hand_on,
+    names_of,
     open_built,
     option,
     point,
@@ -52,15 +53,8 @@ SMALL_CELLS = (
 )
 
 
-def small_names() -> dict[str, Any]:
-    """Return what the small notebook's cells define, made here by the same lines."""
-    names: dict[str, Any] = {}
-    exec(SMALL_MODEL, names)
-    return names
-
-
 def small_explorer() -> Any:
-    names = small_names()
+    names = names_of(SMALL_MODEL)
     return names["AttentionExplorer"](names["model"], names["tokenizer"], names["text"])
 
 
@@ -75,7 +69,7 @@ def course_explorer(hand: "Hand") -> Any:
 
 
 def small_teller() -> Any:
-    names = small_names()
+    names = names_of(SMALL_MODEL)
     return names["StoryTeller"](names["model"], names["tokenizer"], "Tom had")
 
 

@@ -11,6 +11,7 @@ from hand import (
     Hand,
     drive_quiz,
     hand_on,
+    names_of,
     open_built,
     option,
     point,
@@ -42,8 +43,7 @@ SMALL_CELLS = (
 
 
 def small_explorer() -> Any:
-    names: dict[str, Any] = {}
-    exec(SMALL, names)
+    names = names_of(SMALL)
     return names["EmbeddingExplorer"](names["words"], names["vectors"], names["groups"])
 
 

@@ -17,6 +17,7 @@ from hand import (
     Hand,
     drive_quiz,
     hand_on,
+    names_of,
     open_built,
     option,
     point,
@@ -55,9 +56,7 @@ KEYS = {
 
 
 def small_explorer() -> PositionExplorer:
-    names: dict[str, Any] = {}
-    exec(SMALL, names)
-    return names["explorer"]
+    return names_of(SMALL)["explorer"]
 
 
 # ---- the widget, as a learner meets it -----------------------------------------------------------

@@ -11,6 +11,7 @@ from hand import (
     Hand,
     drive_quiz,
     hand_on,
+    names_of,
     open_built,
     option,
     point,
@@ -43,20 +44,13 @@ SMALL_CELLS = (
 )
 
 
-def small_names() -> dict[str, Any]:
-    """Return what the small notebook's first cell defines, made here by the same lines."""
-    names: dict[str, Any] = {}
-    exec(SMALL_MODEL, names)
-    return names
-
-
 def small_tokens() -> Any:
-    names = small_names()
+    names = names_of(SMALL_MODEL)
     return names["NextTokenExplorer"](names["model"], names["tokenizer"], "Tom had", seed=3)
 
 
 def small_beams() -> Any:
-    names = small_names()
+    names = names_of(SMALL_MODEL)
     return names["BeamExplorer"](names["model"], names["tokenizer"], "Tom had")
 
 

@@ -14,6 +14,7 @@ from hand import (
     Hand,
     drive_quiz,
     hand_on,
+    names_of,
     open_built,
     point,
     report_redraw,
@@ -51,9 +52,7 @@ TEXTS = (
 
 
 def small_explorer() -> Any:
-    names: dict[str, Any] = {}
-    exec(SMALL, names)
-    return names["explorer"]
+    return names_of(SMALL)["explorer"]
 
 
 def chapter_explorer(hand: Hand) -> Any:

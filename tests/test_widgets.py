@@ -12,6 +12,7 @@ import torch
 import traitlets
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from small import small_model
 
 from llm_core.config import GPTConfig
 from llm_core.model import GPT
@@ -24,21 +25,7 @@ from llm_core.widgets.start_here import StoryTeller
 TEXT = "Tom had a red ball. He lost the ball in the garden. Mia found it."
 TOKENIZER = WordTokenizer.train(TEXT, special_tokens=["<|endoftext|>"])
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-
-
-def small_model(**variants: Any) -> GPT:
-    """Return a random model whose attention is far from uniform."""
-    sizes = {"d_model": 32, "n_layers": 2, "n_heads": 4, "context_length": 64, **variants}
-    config = GPTConfig(vocab_size=TOKENIZER.vocab_size, **sizes)
-    model = GPT(config, torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() == 2:
-                parameter.mul_(8)
-    return model.eval()
-
-
-MODEL = small_model()
+MODEL = small_model(TOKENIZER)
 
 
 def explorer(text: str = TEXT) -> AttentionExplorer:
@@ -137,7 +124,7 @@ def test_pack_keeps_shape_and_order(values: Any) -> None:
     ],
 )
 def test_its_numbers_are_the_models_and_belong_together(variants: dict[str, Any]) -> None:
-    model = small_model(**variants)
+    model = small_model(TOKENIZER, **variants)
     ids = torch.tensor([TOKENIZER.encode(TEXT)])
     numbers = attention_numbers(model, ids)
     with torch.no_grad():
@@ -151,7 +138,7 @@ def test_its_numbers_are_the_models_and_belong_together(variants: dict[str, Any]
 
 
 def test_its_values_are_those_that_the_model_mixes() -> None:
-    model = small_model(n_kv_heads=2)
+    model = small_model(TOKENIZER, n_kv_heads=2)
     ids = torch.tensor([TOKENIZER.encode(TEXT)])
     merged: list[torch.Tensor] = []
     for block in model.blocks:
@@ -173,7 +160,7 @@ def test_the_arrays_for_the_browser_are_those_numbers() -> None:
 
 
 def test_looking_leaves_the_model_as_it_was() -> None:
-    model = small_model(dropout=0.5).train()
+    model = small_model(TOKENIZER, dropout=0.5).train()
     widget = AttentionExplorer(model, TOKENIZER, TEXT)
     assert model.training
     assert not any(module._forward_pre_hooks for module in model.modules())
@@ -220,7 +207,7 @@ def test_a_text_that_is_too_long_is_cut_and_says_so() -> None:
     widget = explorer(TEXT * 4)
     assert len(widget.tokens) == MOST_TOKENS
     assert f"first {MOST_TOKENS} of 72 tokens" in widget.notice
-    short = AttentionExplorer(small_model(context_length=5), TOKENIZER, TEXT)
+    short = AttentionExplorer(small_model(TOKENIZER, context_length=5), TOKENIZER, TEXT)
     assert len(short.tokens) == 5
     assert "first 5 of 18 tokens" in short.notice
 
@@ -348,7 +335,7 @@ def test_the_page_drives_it_one_token_at_a_time() -> None:
 
 
 def test_the_story_stops_where_the_model_ends_it() -> None:
-    model = small_model(tie_weights=False)
+    model = small_model(TOKENIZER, tie_weights=False)
     stop_id = TOKENIZER.special_tokens["<|endoftext|>"]
     with torch.no_grad():  # a model that ends every story at once
         model.head.weight.zero_()

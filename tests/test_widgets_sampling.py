@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import traitlets
+from small import small_model
 
 from llm_core.config import GPTConfig
 from llm_core.model import GPT
@@ -31,22 +32,7 @@ from llm_core.widgets.sampling import (
 
 TEXT = "Tom had a red ball. He lost the ball in the garden. Mia found it there!"
 TOKENIZER = WordTokenizer.train(TEXT, special_tokens=["<|endoftext|>"])
-
-
-def small_model(**variants: Any) -> GPT:
-    """Return a random model that is neither sure nor indifferent."""
-    sizes = {"d_model": 32, "n_layers": 2, "n_heads": 4, "context_length": 32, **variants}
-    model = GPT(
-        GPTConfig(vocab_size=TOKENIZER.vocab_size, **sizes), torch.Generator().manual_seed(0)
-    )
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() == 2:
-                parameter.mul_(8)
-    return model.eval()
-
-
-MODEL = small_model()
+MODEL = small_model(TOKENIZER, context_length=32)
 
 
 def tokens(**settings: Any) -> NextTokenExplorer:

@@ -1,0 +1,21 @@
+"""A small random model for the tests of widgets."""
+
+from typing import Any
+
+import torch
+
+from llm_core.config import GPTConfig
+from llm_core.model import GPT
+from llm_core.tokens import Tokenizer
+
+
+def small_model(tokenizer: Tokenizer, **variants: Any) -> GPT:
+    """Return a random model that is neither sure nor indifferent, as its weights are large."""
+    sizes = {"d_model": 32, "n_layers": 2, "n_heads": 4, "context_length": 64, **variants}
+    config = GPTConfig(vocab_size=tokenizer.vocab_size, **sizes)
+    model = GPT(config, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(8)
+    return model.eval()
