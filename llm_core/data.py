@@ -150,11 +150,7 @@ def get_batch(
     """
     _require_windows(ids, batch_size, context_length)
     require_device(device)
-    require_generator("generator", generator)
-    if generator is not None and generator.device.type != "cpu":
-        raise ValueError(
-            f"generator must be on the CPU, not on {generator.device}; torch.Generator() is"
-        )
+    _require_cpu_generator(generator)
     starts = torch.randint(len(ids) - context_length, (batch_size,), generator=generator)
     return windows_at(ids, starts, context_length, device)
 
@@ -193,6 +189,52 @@ def sequential_batches(
     last_start = len(ids) - 1 - context_length
     starts = torch.arange(0, last_start + 1, stride or context_length)
     return (windows_at(ids, part, context_length, device) for part in starts.split(batch_size))
+
+
+def shuffled_batches(
+    ids: torch.Tensor | np.ndarray | TokenFile,
+    batch_size: int,
+    context_length: int,
+    device: str | torch.device = "cpu",
+    generator: torch.Generator | None = None,
+) -> Iterator[Batch]:
+    """Walk through `ids` once, its windows in random order: an epoch of training.
+
+    `get_batch` may draw one place three times before it draws another at all; here no id is a
+    target twice. The place of the first window is drawn too, among the first T, so that the next
+    epoch cuts the text elsewhere. The windows that are left over at the end, too few for a batch,
+    are left out.
+
+    Args:
+        ids: a text as one long row of ids.
+        batch_size: B, number of windows.
+        context_length: T, tokens in a window.
+        device: where the batches go.
+        generator: source of the first place and of the order, on the CPU; None uses torch's
+            global one.
+
+    Returns:
+        An iterator of (x, y), each (B, T) of int64.
+
+    Raises:
+        TypeError, ValueError: as `get_batch`, or fewer windows than one batch holds; at once and
+            not at the first batch.
+    """
+    _require_windows(ids, batch_size, context_length)
+    require_device(device)
+    _require_cpu_generator(generator)
+    n_places = len(ids) - context_length
+    first = torch.randint(min(context_length, n_places), (), generator=generator)
+    starts = torch.arange(int(first), n_places, context_length)
+    n_batches = len(starts) // batch_size
+    if n_batches == 0:
+        raise ValueError(
+            f"ids has {len(starts)} windows of {context_length} tokens, fewer than batch_size = "
+            f"{batch_size}; lower batch_size or context_length"
+        )
+    order = torch.randperm(len(starts), generator=generator)[: n_batches * batch_size]
+    parts = starts[order].split(batch_size)
+    return (windows_at(ids, part, context_length, device) for part in parts)
 
 
 def pad_batch(
@@ -426,3 +468,11 @@ def _checksum(array: np.ndarray) -> int:
     for i in range(0, len(array), _CHUNK):
         checksum = zlib.crc32(array[i : i + _CHUNK].tobytes(), checksum)
     return checksum
+
+
+def _require_cpu_generator(generator: torch.Generator | None) -> None:
+    require_generator("generator", generator)
+    if generator is not None and generator.device.type != "cpu":
+        raise ValueError(
+            f"generator must be on the CPU, not on {generator.device}; torch.Generator() is"
+        )

@@ -17,12 +17,15 @@ class Recipe:
         settings: the fields of `TrainConfig` that say how it is trained.
         straight_down: let the rate fall in a straight line from the first step to the last,
             instead of along a cosine.
+        whole_passes: read the text pass by pass (`data.shuffled_batches`), no window twice in a
+            pass, instead of drawing windows anywhere; for runs of several passes.
     """
 
     batch_size: int
     variants: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     straight_down: bool = False
+    whole_passes: bool = False
 
     def model_config(self, **sizes: Any) -> GPTConfig:
         """Return the config of a model of the given sizes."""
