@@ -14,7 +14,7 @@
 #
 # **You need** Python, and a little linear algebra: you know what a vector and a matrix are.
 #
-# **Time:** about 25 minutes to read and solve, 15 seconds to run.
+# **Time:** about 25 minutes to read and solve, 10 seconds to run.
 
 # %% [markdown]
 # ## Set-up

@@ -14,7 +14,7 @@
 # **You need** Python, the tensors of `00_start_here`, and the ids, batches and targets of
 # `01_tokens`.
 #
-# **Time:** about 100 minutes to read and solve, 60 seconds to run.
+# **Time:** about 100 minutes to read and solve, 30 seconds to run.
 
 # %% [markdown]
 # ## Set-up

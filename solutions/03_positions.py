@@ -14,7 +14,7 @@
 # **You need** the chapters 00 to 02: dot products, broadcasting, embeddings, gradients; and sine
 # and cosine from school.
 #
-# **Time:** about 75 minutes to read and solve, 80 seconds to run.
+# **Time:** about 75 minutes to read and solve, 50 seconds to run.
 
 # %% [markdown]
 # ## Set-up

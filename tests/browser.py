@@ -198,13 +198,13 @@ def scroll_to(page: Any, label: str) -> Any:
     widget = page.locator(f'section.llm[aria-label="{label}"]').first
     panel = page.locator(".jp-NotebookPanel:visible .jp-WindowedPanel-outer").first
     panel.evaluate("node => { node.scrollTop = 0; }")
-    for _ in range(400):
+    for _ in range(200):
         if widget.count() and widget.is_visible():
             widget.scroll_into_view_if_needed()
             page.wait_for_timeout(300)
             if widget.count() and widget.is_visible():
                 return widget
-        panel.evaluate("node => { node.scrollTop += 400; }")
+        panel.evaluate("node => { node.scrollTop += 800; }")
         page.wait_for_timeout(40)
     raise AssertionError(f"no widget named {label!r} in the notebook")
 

@@ -69,12 +69,12 @@ class Hand:
         before = self.state()
         act()
         same: list[str] = []
-        for _ in range(50):
+        for _ in range(100):
             after = self.state()
             same = [part for part in before if before[part] == after[part]]
             if not same or (only_picture and same == ["summary"]):
                 return
-            self.page.wait_for_timeout(100)
+            self.page.wait_for_timeout(50)
         raise AssertionError(f"{what}: unchanged {' and '.join(same)}")
 
     def settle(self) -> None:

@@ -16,6 +16,7 @@ from llm_core.data import (
     pack_sequences,
     pad_batch,
     sequential_batches,
+    shuffled_batches,
 )
 
 IDS = torch.arange(100)
@@ -122,6 +123,49 @@ def test_a_stride_moves_the_windows_on(n, T, stride):
     assert x[:, 0].tolist() == list(range(0, n - T, stride))
     assert torch.equal(x, x[:, :1] + torch.arange(T))
     assert torch.equal(y, x + 1)
+
+
+# --- shuffled_batches -------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(
+    n=st.integers(2, 60),
+    batch_size=st.integers(1, 5),
+    T=st.integers(1, 9),
+    seed=st.integers(0, 999),
+)
+def test_a_shuffled_pass_takes_no_target_twice(n, batch_size, T, seed):
+    if (n - 1) // T <= batch_size:  # with a drawn beginning there may be one window less
+        return
+    generator = torch.Generator().manual_seed(seed)
+    batches = list(shuffled_batches(torch.arange(n), batch_size, T, generator=generator))
+    x, y = (torch.cat(part) for part in zip(*batches, strict=True))
+    assert all(batch.shape == (batch_size, T) for batch, _ in batches)
+    assert torch.equal(y, x + 1)
+    assert len(set(y.flatten().tolist())) == y.numel()
+    assert n - 1 - y.numel() < 2 * T + batch_size * T  # no more is left out than said
+
+
+def test_shuffled_passes_differ_and_a_seed_repeats_them(token_file):
+    def passes(source):
+        generator = torch.Generator().manual_seed(3)
+        return [
+            torch.cat([x for x, _ in shuffled_batches(source, 2, 8, generator=generator)])
+            for _ in range(3)
+        ]
+
+    first, second, third = passes(IDS)
+    assert not torch.equal(first, second)
+    assert not torch.equal(second, third)
+    for source in (IDS, IDS.numpy(), token_file):
+        assert all(map(torch.equal, passes(source), (first, second, third)))
+
+
+def test_the_first_window_of_a_pass_may_begin_at_each_of_t_places():
+    generator = torch.Generator().manual_seed(0)
+    draws = [shuffled_batches(torch.arange(40), 1, 4, generator=generator) for _ in range(200)]
+    assert {int(torch.cat([x for x, _ in draw]).min()) for draw in draws} == {0, 1, 2, 3}
 
 
 # --- pad_batch --------------------------------------------------------------------------------
@@ -325,6 +369,19 @@ BAD_CALLS = {
         lambda d: sequential_batches(IDS, 1, 8, stride="4"),
         TypeError,
         "stride must be a whole",
+    ),
+    "shuffled: short": (lambda d: shuffled_batches(IDS[:3], 1, 8), ValueError, "ids has 3 tokens"),
+    "shuffled: few windows": (
+        lambda d: shuffled_batches(torch.arange(20), 9, 8),
+        ValueError,
+        "fewer than batch_size = 9",
+    ),
+    "shuffled: size": (lambda d: shuffled_batches(IDS, 0, 8), ValueError, "batch_size"),
+    "shuffled: device": (lambda d: shuffled_batches(IDS, 1, 8, "gpu"), ValueError, "device"),
+    "shuffled: generator": (
+        lambda d: shuffled_batches(IDS, 1, 8, generator=0),
+        TypeError,
+        "generator must be a torch.Generator, not 0",
     ),
     "pack: nothing": (lambda d: pack_sequences([], 4, 0), ValueError, "sequences is empty"),
     "pack: an empty one": (
