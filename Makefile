@@ -22,7 +22,8 @@ lab: .venv/course.stamp ## install what the notebooks need and open the course i
 	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(BIN)/jupyter lab $(ALLOW_ROOT)
 
 test: .venv/dev.stamp lint ## install everything and run every test, as CI does
-	$(PYTEST) -n 3 tests # three on two cores: the browser tests wait for much of their time
+	$(PYTEST) -n 3 tests -m "not quiet" # three on two cores, since browser tests often wait
+	$(PYTEST) tests -m quiet
 	$(BIN)/python -m llm_core.notebooks nbval -n 2
 
 lint: .venv/dev.stamp ## check style and format

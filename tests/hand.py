@@ -205,12 +205,15 @@ def open_built(lab: Lab, browser: Any, path: str) -> Any:
     return open_notebook(lab, browser, path)
 
 
-def report_redraw(record_property: Any, where: str, lab: Lab, times: list[float]) -> None:
-    """Record the median redraw, and fail when the explorer does not follow the hand.
+def report_redraw(
+    record_property: Any, where: str, lab: Lab, times: list[float], limit: bool = False
+) -> None:
+    """Record the median redraw; with `limit`, fail when the explorer does not follow the hand.
 
     Kernel, server and browser share two cores, and other work takes them for part of the time. So
     what must keep to the limit is the slowest of the quickest tenth, which says what the redraw
-    itself needs; the median says what the machine made of it.
+    itself needs; the median says what the machine made of it. `test_redraw.py`, which runs alone,
+    holds every explorer to it.
     """
     median, undisturbed = statistics.median(times), sorted(times)[len(times) // 10]
     record_property(
@@ -218,4 +221,4 @@ def report_redraw(record_property: Any, where: str, lab: Lab, times: list[float]
         f"{where}: redraw {median:.1f} ms (median), {undisturbed:.1f} ms (quickest tenth), "
         f"{lab.isolation}",
     )
-    assert undisturbed <= REDRAW_LIMIT_MS
+    assert not limit or undisturbed <= REDRAW_LIMIT_MS

@@ -1,0 +1,78 @@
+"""How fast every explorer follows the hand, at the size that the chapters show it in.
+
+These tests run alone, after all others: what they measure would grow with the load of the machine.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from browser import Lab, run_all_cells
+from hand import NEEDS_BROWSER, hand_on, open_built, report_redraw, write_notebook
+
+pytestmark = [*NEEDS_BROWSER, pytest.mark.quiet]
+
+PATH = "redraw.ipynb"
+EXPLORERS = {
+    "Story teller": "from llm_core.widgets.start_here import StoryTeller\nStoryTeller()",
+    "Token explorer": "from llm_core.widgets.tokens import TokenExplorer\nTokenExplorer()",
+    "Embedding explorer": """\
+import torch
+from llm_core.widgets.embeddings import EmbeddingExplorer
+
+words = [f"word{i}" for i in range(300)]
+vectors = torch.randn(300, 24, generator=torch.Generator().manual_seed(0))
+EmbeddingExplorer(words, vectors)""",
+    "Training map": """\
+from llm_core.widgets.embeddings import TrainingMap
+
+live = TrainingMap(words)
+display(live)
+for moment in range(20):
+    live.add(moment / 20, vectors * (moment + 1))""",
+    "Position explorer": """\
+from llm_core.widgets.positions import PositionExplorer
+PositionExplorer()""",
+    "Attention explorer": """\
+from llm_core.widgets.attention import AttentionExplorer
+AttentionExplorer()""",
+    "Block explorer": "from llm_core.widgets.block import BlockExplorer\nBlockExplorer()",
+    "Model explorer": "from llm_core.widgets.model import ModelExplorer\nModelExplorer()",
+    "Optimizer explorer": """\
+from llm_core.widgets.optimizers import OptimizerExplorer
+OptimizerExplorer()""",
+    "Next-token explorer": """\
+from llm_core.widgets.sampling import BeamExplorer, NextTokenExplorer
+NextTokenExplorer()""",
+    "Beam explorer": "BeamExplorer()",
+}
+CONTROLS = ("input[type=range]", "[role=radio][tabindex='0']", "input[type=radio]:checked")
+
+
+@pytest.fixture(scope="module")
+def page(lab: Lab, browser: Any) -> Iterator[Any]:
+    """A notebook with every explorer, all cells run."""
+    write_notebook(lab.root / PATH, list(EXPLORERS.values()))
+    with open_built(lab, browser, PATH) as (page, problems):
+        run_all_cells(lab, page, PATH, 120)
+        yield page
+        assert problems.found == []
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("label", EXPLORERS)
+def test_it_follows_the_hand(label: str, lab: Lab, page: Any, record_property: Any) -> None:
+    hand = hand_on(page, label)
+    found = [
+        hand.widget.locator(f"{control}:enabled, {control}:not(input)") for control in CONTROLS
+    ]
+    control = next(locator for locator in found if locator.count()).first
+    hand.settle()
+    control.focus()
+    page.evaluate("performance.clearMeasures()")
+    for key in ["ArrowRight", "ArrowLeft"] * 15:
+        page.keyboard.press(key)
+        page.wait_for_timeout(60)
+    times = page.evaluate("performance.getEntriesByName('llm:redraw').map(e => e.duration)")
+    assert len(times) >= 10, "the keys moved nothing"
+    report_redraw(record_property, label, lab, times, limit=True)
