@@ -618,12 +618,12 @@ def adam_with_the_rate_corrected(w, g, m, v, t, lr, beta1, beta2, eps):
     return w - lr * root / (1 - beta1**t) * m / (v.sqrt() + eps * root), m, v
 
 
-def schedule_from_a_list(step, warmup_steps, total_steps, max_lr, min_lr):
+def schedule_from_a_list(step, warmup_steps, n_steps, max_lr, min_lr):
     up = [max_lr * (s + 1) / warmup_steps for s in range(warmup_steps)]
-    n = total_steps - warmup_steps
+    n = n_steps - warmup_steps
     waves = [(1 + math.cos(math.pi * s / n)) / 2 for s in range(n)]
     down = [min_lr + (max_lr - min_lr) * wave for wave in waves]
-    return [*up, *down, min_lr][min(step, total_steps)]
+    return [*up, *down, min_lr][min(step, n_steps)]
 
 
 def clip_without_copies(gradients, max_norm):
