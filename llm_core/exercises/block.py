@@ -2747,19 +2747,9 @@ def _expose_whole_numbers():
     return x.long(), changed.long()
 
 
-def _expose_two_types():
-    x, changed = expose_bug()
-    return x, changed.double()
-
-
 def _expose_batch():
     x, changed = expose_bug()
     return x[None], changed[None]
-
-
-def _expose_longer():
-    x, changed = expose_bug()
-    return x, torch.cat((changed, changed[1:]))
 
 
 def _expose_one_token():
