@@ -1038,7 +1038,7 @@ show_figure(
 # %% [markdown]
 # ### Exercise 6: warm-up and cosine
 #
-# Steps $s$ count from 0, a run has $S$ of them (`total_steps`), the first $W$ (`warmup_steps`) are
+# Steps $s$ count from 0, a run has $S$ of them (`n_steps`), the first $W$ (`warmup_steps`) are
 # the climb. $\eta_{\max}$ and $\eta_{\min}$ are the highest and the lowest rate.
 #
 # $$\eta(s) = \begin{cases} \eta_{\max} \cdot (s + 1) / W & s < W \\
@@ -1049,29 +1049,29 @@ show_figure(
 
 
 # %% tags=["exercise"]
-def warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr):
+def warmup_cosine(step, warmup_steps, n_steps, max_lr, min_lr):
     """Return the learning rate of one step.
 
     Args:
         step: number of the step that is about to be made, from 0.
-        warmup_steps: steps of the climb from 0; 0 for none. At most total_steps.
-        total_steps: length of the run, at least 1.
+        warmup_steps: steps of the climb from 0; 0 for none. At most n_steps.
+        n_steps: length of the run, at least 1.
         max_lr: the highest rate. Steps warmup_steps - 1 and warmup_steps both have it.
         min_lr: what the step after the last would have, and every later one.
 
     Returns:
-        A float. For step >= total_steps it is min_lr.
+        A float. For step >= n_steps it is min_lr.
 
     Example:
-        With warmup_steps=4, total_steps=20, max_lr=1.0 and min_lr=0.0 the steps 0, 1, 2, 3 and 4
+        With warmup_steps=4, n_steps=20, max_lr=1.0 and min_lr=0.0 the steps 0, 1, 2, 3 and 4
         have 0.25, 0.5, 0.75, 1.0 and 1.0, and step 12, half-way down, has 0.5.
     """
     ### BEGIN SOLUTION
-    if step >= total_steps:
+    if step >= n_steps:
         return min_lr
     if step < warmup_steps:
         return max_lr * (step + 1) / warmup_steps
-    done = (step - warmup_steps) / (total_steps - warmup_steps)
+    done = (step - warmup_steps) / (n_steps - warmup_steps)
     return min_lr + (max_lr - min_lr) * (1 + math.cos(math.pi * done)) / 2
     ### END SOLUTION
 

@@ -205,6 +205,28 @@ def open_built(lab: Lab, browser: Any, path: str) -> Any:
     return open_notebook(lab, browser, path)
 
 
+def redraw_times(
+    hand: Hand,
+    control: Any,
+    keys: Sequence[str] = ("ArrowLeft", "ArrowLeft", "ArrowRight"),
+    rounds: int = 10,
+) -> list[float]:
+    """Press `keys` on a control, again and again; return the milliseconds of each drawing."""
+    control.focus()
+    hand.page.wait_for_timeout(100)
+    hand.page.evaluate("performance.clearMeasures()")
+    for key in tuple(keys) * rounds:
+        hand.page.keyboard.press(key)
+        hand.page.wait_for_timeout(40)
+    return hand.page.evaluate("performance.getEntriesByName('llm:redraw').map(e => e.duration)")
+
+
+def pictures_in(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return those outputs of a saved notebook's cells that hold a picture, in all their forms."""
+    forms = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    return [data for data in forms if "image/png" in data]
+
+
 def report_redraw(
     record_property: Any, where: str, lab: Lab, times: list[float], limit: bool = False
 ) -> None:

@@ -1,4 +1,4 @@
-"""A small random model for the tests of widgets."""
+"""A small random model for the tests of widgets, here and in the cell of a notebook."""
 
 from typing import Any
 
@@ -19,3 +19,20 @@ def small_model(tokenizer: Tokenizer, **variants: Any) -> GPT:
             if parameter.dim() == 2:
                 parameter.mul_(8)
     return model.eval()
+
+
+def model_cell(text: str, n_layers: int) -> str:
+    """Return the source of a cell that makes such a `model` and its `tokenizer` from a `text`."""
+    return f"""\
+import torch
+from llm_core.model import GPT, GPTConfig
+from llm_core.tokens import WordTokenizer
+
+text = {text!r}
+tokenizer = WordTokenizer.train(text)
+config = GPTConfig(vocab_size=tokenizer.vocab_size, d_model=64, n_layers={n_layers}, n_heads=4)
+model = GPT(config, torch.Generator().manual_seed(0))
+for name, parameter in model.named_parameters():
+    if parameter.dim() == 2:
+        parameter.data *= 5
+"""

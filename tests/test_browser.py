@@ -20,30 +20,24 @@ from hand import (
     names_of,
     open_built,
     option,
+    pictures_in,
     point,
+    redraw_times,
     report_redraw,
     write_notebook,
 )
+from small import model_cell
 
 pytestmark = NEEDS_BROWSER
 
 ATTENTION, STORY = "Attention explorer", "Story teller"
 
-SMALL_MODEL = """\
-import torch
-from llm_core.model import GPT, GPTConfig
-from llm_core.tokens import WordTokenizer
+SMALL_TEXT = "Tom had a red ball. He lost the ball in the garden. Mia found it."
+SMALL_MODEL = f"""\
+{model_cell(SMALL_TEXT, n_layers=3)}
 from llm_core.widgets.attention import AttentionExplorer
 from llm_core.widgets.start_here import StoryTeller
 from llm_core.exercises import quiz
-
-text = "Tom had a red ball. He lost the ball in the garden. Mia found it."
-tokenizer = WordTokenizer.train(text)
-config = GPTConfig(vocab_size=tokenizer.vocab_size, d_model=64, n_layers=3, n_heads=4)
-model = GPT(config, torch.Generator().manual_seed(0))
-for name, parameter in model.named_parameters():
-    if parameter.dim() == 2:
-        parameter.data *= 5
 """
 SMALL_CELLS = (
     SMALL_MODEL,
@@ -94,8 +88,7 @@ def drive_attention(hand: Hand, expected: Any) -> list[float]:
     _same_as_python(hand, expected)
 
     text, chip = hand.control("textbox", "Text"), hand.widget.locator("[role=radio][tabindex='0']")
-    shorter = expected.tokens[:6]
-    half = " ".join(shorter)
+    half = " ".join(expected.tokens[:6])
     for what, act in {
         "layer by keyboard": lambda: hand.press(hand.chosen("layer"), "ArrowRight"),
         "head by keyboard": lambda: hand.press(hand.chosen("head"), "ArrowRight"),
@@ -107,25 +100,14 @@ def drive_attention(hand: Hand, expected: Any) -> list[float]:
         "query by mouse": lambda: hand.widget.locator("[role=radio].llm-token").nth(2).click(),
     }.items():
         hand.must_change(what, act)
-    heights = set()
-    for number in range(5):
-        hand.must_change(f"step {number + 1} by mouse", lambda n=number: _step(hand, n))
-        heights.add(hand.widget.locator(".llm-table-box").bounding_box()["height"])
-        assert hand.widget.locator("tr:not(.llm-to-come) > td:last-child").count() >= number + 1
-    assert len(heights) == 1, "the table must not grow from step to step"
-    _step(hand, 3)
+    _every_step_fills_the_table(hand)
 
     def apply() -> None:
         text.fill(expected.text)
         hand.control("button", "Apply").click()
 
     hand.must_change("text by mouse", apply)
-    heat_map, lines = hand.widget.locator("canvas").nth(0), hand.widget.locator("canvas").nth(1)
-    hand.must_change("pointing at the heat map", lambda: point(heat_map, 0.5, 0.55))
-    assert "→" in hand.widget.locator(".llm-reading").inner_text()
-    hand.must_change("pointing at the lines", lambda: point(lines, 0.5, 0.8))
-    _stays_chosen(hand, heat_map, 0.35)
-    _stays_chosen(hand, lines, 0.8)
+    _pictures_answer_the_pointer(hand)
 
     expected.layer = expected.head = 1
     expected.query = len(expected.tokens) - 1
@@ -136,7 +118,29 @@ def drive_attention(hand: Hand, expected: Any) -> list[float]:
     _same_as_python(hand, expected)
     _shows_the_heaviest_key(hand)
     _refuses_empty_text(hand, text, expected.text)
-    return _redraw_times(hand, chip)
+    hand.press(chip, "End")
+    return redraw_times(hand, chip)
+
+
+def _every_step_fills_the_table(hand: Hand) -> None:
+    """Each step must show more of the table, which keeps its height."""
+    heights = set()
+    for number in range(5):
+        hand.must_change(f"step {number + 1} by mouse", lambda n=number: _step(hand, n))
+        heights.add(hand.widget.locator(".llm-table-box").bounding_box()["height"])
+        assert hand.widget.locator("tr:not(.llm-to-come) > td:last-child").count() >= number + 1
+    assert len(heights) == 1, "the table must not grow from step to step"
+    _step(hand, 3)
+
+
+def _pictures_answer_the_pointer(hand: Hand) -> None:
+    """Pointing at heat map and lines must change them, and a click must choose a row."""
+    heat_map, lines = hand.widget.locator("canvas").nth(0), hand.widget.locator("canvas").nth(1)
+    hand.must_change("pointing at the heat map", lambda: point(heat_map, 0.5, 0.55))
+    assert "→" in hand.widget.locator(".llm-reading").inner_text()
+    hand.must_change("pointing at the lines", lambda: point(lines, 0.5, 0.8))
+    _stays_chosen(hand, heat_map, 0.35)
+    _stays_chosen(hand, lines, 0.8)
 
 
 def _same_as_python(hand: Hand, expected: Any) -> None:
@@ -180,17 +184,6 @@ def _refuses_empty_text(hand: Hand, text: Any, good: str) -> None:
     )
 
 
-def _redraw_times(hand: Hand, chip: Any) -> list[float]:
-    chip.focus()
-    hand.page.keyboard.press("End")
-    hand.page.wait_for_timeout(100)
-    hand.page.evaluate("performance.clearMeasures()")
-    for key in ["ArrowLeft", "ArrowLeft", "ArrowRight"] * 10:
-        hand.page.keyboard.press(key)
-        hand.page.wait_for_timeout(40)
-    return hand.page.evaluate("performance.getEntriesByName('llm:redraw').map(e => e.duration)")
-
-
 def _stays_chosen(hand: Hand, picture: Any, down: float) -> None:
     """A click on a picture must choose its row; it stays chosen when the pointer has left."""
     hand.page.mouse.move(2, 2)
@@ -227,7 +220,6 @@ def drive_story(hand: Hand, expected: Any) -> list[float]:
 
     temperature, length = hand.control("slider", "Temperature"), hand.control("slider", "Length")
     seed, button = hand.control("spinbutton", "Seed"), hand.control("button", "Generate")
-    beginning = hand.control("textbox", "Beginning")
     chip = hand.widget.locator("[role=radio][tabindex='0']")
     for what, act in {
         "token by keyboard": lambda: hand.press(chip, "ArrowLeft"),
@@ -243,6 +235,18 @@ def drive_story(hand: Hand, expected: Any) -> list[float]:
     }.items():
         hand.must_change(what, act)
     hand.settle()
+    _says_that_it_writes(hand, expected.beginning.split()[0])
+
+    temperature.focus()
+    hand.page.evaluate("performance.clearMeasures()")
+    hand.page.keyboard.press("ArrowLeft")
+    hand.settle()
+    return hand.page.evaluate("performance.getEntriesByName('llm:redraw').map(e => e.duration)")
+
+
+def _says_that_it_writes(hand: Hand, word: str) -> None:
+    """While a story with this beginning is written, the summary must not be the old story's."""
+    beginning = hand.control("textbox", "Beginning")
     hand.widget.evaluate(
         """node => {
             const summary = node.querySelector(".llm-summary");
@@ -251,20 +255,11 @@ def drive_story(hand: Hand, expected: Any) -> list[float]:
                 .observe(summary, { childList: true });
         }"""
     )
-    words = expected.beginning.split()
-    hand.must_change(
-        "beginning by keyboard", lambda: hand.type(beginning, words[0]), only_picture=True
-    )
+    hand.must_change("beginning by keyboard", lambda: hand.type(beginning, word), only_picture=True)
     hand.settle()
     first, last = hand.page.evaluate("[window.said[0], window.said.at(-1)]")
     assert first.startswith("Writing a new story"), "the old story's summary stood on"
     assert last.startswith("Seed 77")
-
-    temperature.focus()
-    hand.page.evaluate("performance.clearMeasures()")
-    hand.page.keyboard.press("ArrowLeft")
-    hand.settle()
-    return hand.page.evaluate("performance.getEntriesByName('llm:redraw').map(e => e.duration)")
 
 
 # ---- the tests -----------------------------------------------------------------------------------
@@ -281,8 +276,7 @@ def test_every_widget_on_a_small_model(lab: Lab, browser: Any, record_property: 
         drive_quiz(hand_on(page, QUIZ + "attention.recap"))
         assert problems.found == []
         report_redraw(record_property, "attention explorer, small model", lab, times)
-    pictures = [o["data"] for c in cells for o in c["outputs"] if "image/png" in o.get("data", {})]
-    assert len(pictures) == 2, "a saved notebook must show both explorers as pictures"
+    assert len(pictures_in(cells)) == 2, "a saved notebook must show both explorers as pictures"
 
 
 @pytest.mark.timeout(120)

@@ -14,7 +14,9 @@ from hand import (
     names_of,
     open_built,
     option,
+    pictures_in,
     point,
+    redraw_times,
     report_redraw,
     write_notebook,
 )
@@ -113,7 +115,8 @@ def drive_explorer(hand: Hand, expected: Any) -> list[float]:
     )
     option(hand, "plane", 3 - plane).click()
     point_at_words(hand)
-    return redraw_times(hand)
+    word = hand.control("combobox", "Word")
+    return redraw_times(hand, word, ("ArrowDown", "ArrowDown", "ArrowUp"))
 
 
 def point_at_words(hand: Hand) -> None:
@@ -138,15 +141,6 @@ def point_at_words(hand: Hand) -> None:
     raise AssertionError("no click on the map chose a word")
 
 
-def redraw_times(hand: Hand) -> list[float]:
-    hand.control("combobox", "Word").focus()
-    hand.page.evaluate("performance.clearMeasures()")
-    for key in ["ArrowDown", "ArrowDown", "ArrowUp"] * 10:
-        hand.page.keyboard.press(key)
-        hand.page.wait_for_timeout(40)
-    return hand.page.evaluate("performance.getEntriesByName('llm:redraw').map(e => e.duration)")
-
-
 def drive_map(hand: Hand, n_words: int) -> list[float]:
     """Work the map of the training, which is over."""
     assert hand.tab_stops() == ["Training done"]
@@ -159,12 +153,7 @@ def drive_map(hand: Hand, n_words: int) -> list[float]:
     hand.must_change("moment by key", lambda: hand.press(slider, "PageUp"))
     hand.must_change("pointing", lambda: point_until_it_changes(hand), only_picture=True)
     hand.page.mouse.move(2, 2)
-    slider.focus()
-    hand.page.evaluate("performance.clearMeasures()")
-    for key in ["ArrowLeft", "ArrowLeft", "ArrowRight"] * 10:
-        hand.page.keyboard.press(key)
-        hand.page.wait_for_timeout(40)
-    return hand.page.evaluate("performance.getEntriesByName('llm:redraw').map(e => e.duration)")
+    return redraw_times(hand, slider)
 
 
 def point_until_it_changes(hand: Hand) -> None:
@@ -187,7 +176,7 @@ def test_the_explorers_on_small_vectors(lab: Lab, browser: Any, record_property:
         drive_map(hand_on(page, MAP), 8)
         assert problems.found == []
         report_redraw(record_property, "embedding explorer, 8 words", lab, times)
-    shown = [o["data"] for c in cells for o in c["outputs"] if "image/png" in o.get("data", {})]
+    shown = pictures_in(cells)
     assert len(shown) == 2, "a saved notebook must show both as pictures"
     last = "".join(shown[1]["text/plain"])
     assert last == "TrainingMap: 8 words after 100 % of the training."
@@ -218,4 +207,5 @@ def drive_chapter_explorer(hand: Hand) -> list[float]:
         "plane", lambda: hand.press(hand.chosen("plane"), "ArrowLeft"), only_picture=True
     )
     point_at_words(hand)
-    return redraw_times(hand)
+    word = hand.control("combobox", "Word")
+    return redraw_times(hand, word, ("ArrowDown", "ArrowDown", "ArrowUp"))

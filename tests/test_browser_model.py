@@ -16,7 +16,9 @@ from hand import (
     hand_on,
     open_built,
     option,
+    pictures_in,
     point,
+    redraw_times,
     report_redraw,
     write_notebook,
 )
@@ -56,7 +58,7 @@ def drive_model(hand: Hand) -> list[float]:
     _every_control_moves(hand)
     _presets_count_as_python(hand)
     _impossible_heads_are_mended(hand)
-    return _redraw_times(hand)
+    return redraw_times(hand, hand.control("slider", "Width (d_model)"))
 
 
 def _every_control_moves(hand: Hand) -> None:
@@ -137,16 +139,6 @@ def _same_as_python(hand: Hand, expected: ModelExplorer) -> None:
     assert hand.summary() == expected.describe()
 
 
-def _redraw_times(hand: Hand) -> list[float]:
-    width = hand.control("slider", "Width (d_model)")
-    width.focus()
-    hand.page.evaluate("performance.clearMeasures()")
-    for key in ["ArrowLeft", "ArrowLeft", "ArrowRight"] * 10:
-        hand.page.keyboard.press(key)
-        hand.page.wait_for_timeout(40)
-    return hand.page.evaluate("performance.getEntriesByName('llm:redraw').map(e => e.duration)")
-
-
 @pytest.mark.timeout(240)
 def test_the_explorer_alone(lab: Lab, browser: Any, record_property: Any) -> None:
     path = "model_explorer.ipynb"
@@ -156,8 +148,7 @@ def test_the_explorer_alone(lab: Lab, browser: Any, record_property: Any) -> Non
         times = drive_model(hand_on(page, MODEL))
         assert problems.found == []
         report_redraw(record_property, "model explorer, alone", lab, times)
-    pictures = [o for cell in cells for o in cell["outputs"] if "image/png" in o.get("data", {})]
-    assert len(pictures) == 1, "a saved notebook must show the explorer as a picture"
+    assert len(pictures_in(cells)) == 1, "a saved notebook must show the explorer as a picture"
 
 
 @pytest.mark.timeout(500)

@@ -20,7 +20,9 @@ from hand import (
     names_of,
     open_built,
     option,
+    pictures_in,
     point,
+    redraw_times,
     report_redraw,
     write_notebook,
 )
@@ -80,7 +82,7 @@ def drive(hand: Hand, expected: PositionExplorer) -> list[float]:
     _kinds_by_keyboard(hand, expected)
     _sliders_by_mouse(hand, expected)
     _pictures_by_mouse(hand, expected)
-    return _redraw_times(hand)
+    return _largest_redraw_times(hand)
 
 
 def _number_of(hand: Hand, name: str) -> Any:
@@ -171,19 +173,15 @@ def _pictures_by_mouse(hand: Hand, expected: PositionExplorer) -> None:
         _same_as_python(hand, expected)
 
 
-def _redraw_times(hand: Hand) -> list[float]:
+def _largest_redraw_times(hand: Hand) -> list[float]:
     """Hold an arrow key on the position, at the largest table."""
     for label in ("Width (d_model)", "Length"):
         hand.press(hand.control("slider", label), "End")
     slider = hand.control("slider", "Position")
     hand.press(slider, "Home")
-    hand.page.wait_for_timeout(200)
-    hand.page.evaluate("performance.clearMeasures()")
-    for _ in range(30):
-        hand.page.keyboard.press("ArrowRight")
-        hand.page.wait_for_timeout(40)
+    times = redraw_times(hand, slider, ("ArrowRight",), rounds=30)
     assert _slider_value(hand, "position") == 30
-    return hand.page.evaluate("performance.getEntriesByName('llm:redraw').map(e => e.duration)")
+    return times
 
 
 # ---- the tests -----------------------------------------------------------------------------------
@@ -198,8 +196,7 @@ def test_the_explorer_on_a_small_table(lab: Lab, browser: Any, record_property: 
         times = drive(hand_on(page, EXPLORER), small_explorer())
         assert problems.found == []
         report_redraw(record_property, "position explorer, small table", lab, times)
-    pictures = [o["data"] for c in cells for o in c["outputs"] if "image/png" in o.get("data", {})]
-    assert len(pictures) == 1, "a saved notebook must show the explorer as a picture"
+    assert len(pictures_in(cells)) == 1, "a saved notebook must show the explorer as a picture"
 
 
 @pytest.mark.timeout(120)
@@ -233,7 +230,7 @@ def test_chapter_03(lab: Lab, browser: Any, record_property: Any) -> None:
         _same_as_python(hand, expected)
         _sliders_by_keyboard(hand, expected)
         hand.must_change("to sinusoidal", lambda: option(hand, "kind", 1).click())
-        times = _redraw_times(hand)
+        times = _largest_redraw_times(hand)
         for part in ("warmup", "recap"):
             drive_quiz(hand_on(page, f"{QUIZ}positions.{part}"))
         assert problems.found == []

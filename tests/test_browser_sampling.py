@@ -14,28 +14,23 @@ from hand import (
     names_of,
     open_built,
     option,
+    pictures_in,
     point,
+    redraw_times,
     report_redraw,
     write_notebook,
 )
+from small import model_cell
 
 pytestmark = NEEDS_BROWSER
 
 TOKENS, BEAMS = "Next-token explorer", "Beam explorer"
+SLIDER_KEYS = ("ArrowRight", "ArrowRight", "ArrowLeft")
 
-SMALL_MODEL = """\
-import torch
-from llm_core.model import GPT, GPTConfig
-from llm_core.tokens import WordTokenizer
+SMALL_TEXT = "Tom had a red ball. He lost the ball in the garden. Mia found it there!"
+SMALL_MODEL = f"""\
+{model_cell(SMALL_TEXT, n_layers=2)}
 from llm_core.widgets.sampling import BeamExplorer, NextTokenExplorer
-
-text = "Tom had a red ball. He lost the ball in the garden. Mia found it there!"
-tokenizer = WordTokenizer.train(text)
-config = GPTConfig(vocab_size=tokenizer.vocab_size, d_model=64, n_layers=2, n_heads=4)
-model = GPT(config, torch.Generator().manual_seed(0))
-for name, parameter in model.named_parameters():
-    if parameter.dim() == 2:
-        parameter.data *= 5
 """
 SMALL_CELLS = (
     SMALL_MODEL,
@@ -97,7 +92,7 @@ def drive_tokens(hand: Hand, expected: Any) -> list[float]:
     expected.undo()
     _same_tokens(hand, expected)
     _refuses_empty_text(hand, text, expected.beginning)
-    return _redraw_times(hand, hand.control("slider", "Temperature"))
+    return redraw_times(hand, hand.control("slider", "Temperature"), SLIDER_KEYS)
 
 
 def _path(hand: Hand) -> list[str]:
@@ -186,16 +181,6 @@ def _refuses_empty_text(hand: Hand, text: Any, good: str) -> None:
     )
 
 
-def _redraw_times(hand: Hand, slider: Any) -> list[float]:
-    slider.focus()
-    hand.page.wait_for_timeout(100)
-    hand.page.evaluate("performance.clearMeasures()")
-    for key in ["ArrowRight", "ArrowRight", "ArrowLeft"] * 10:
-        hand.page.keyboard.press(key)
-        hand.page.wait_for_timeout(40)
-    return hand.page.evaluate("performance.getEntriesByName('llm:redraw').map(e => e.duration)")
-
-
 # ---- the beam explorer ---------------------------------------------------------------------------
 
 
@@ -240,7 +225,7 @@ def drive_beams(hand: Hand, expected: Any) -> list[float]:
     text.fill(expected.prompt)
     hand.must_change("text by mouse", search.click)
     _refuses_empty_text(hand, text, expected.prompt)
-    return _redraw_times(hand, alpha)
+    return redraw_times(hand, alpha, SLIDER_KEYS)
 
 
 def _same_beams(hand: Hand, expected: Any) -> None:
@@ -277,8 +262,7 @@ def test_both_explorers_on_a_small_model(lab: Lab, browser: Any, record_property
         drive_beams(hand_on(page, BEAMS), small_beams())
         assert problems.found == []
         report_redraw(record_property, "next-token explorer, small model", lab, times)
-    pictures = [o["data"] for c in cells for o in c["outputs"] if "image/png" in o.get("data", {})]
-    assert len(pictures) == 2, "a saved notebook must show both explorers as pictures"
+    assert len(pictures_in(cells)) == 2, "a saved notebook must show both explorers as pictures"
 
 
 @pytest.mark.timeout(900)

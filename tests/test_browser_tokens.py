@@ -16,7 +16,9 @@ from hand import (
     hand_on,
     names_of,
     open_built,
+    pictures_in,
     point,
+    redraw_times,
     report_redraw,
     write_notebook,
 )
@@ -105,7 +107,8 @@ def drive(hand: Hand, expected: Any) -> list[float]:
     encodes_like_python(hand, expected, text, merges)
     marks_what_is_unknown(hand, text)
     refuses_an_empty_text(hand, text)
-    return redraw_times(hand, merges)
+    hand.press(merges, "Home")
+    return redraw_times(hand, merges, ("ArrowRight", "PageUp", "ArrowLeft"))
 
 
 def type_text(hand: Hand, control: Any, text: str) -> None:
@@ -166,16 +169,6 @@ def refuses_an_empty_text(hand: Hand, text: Any) -> None:
     )
 
 
-def redraw_times(hand: Hand, merges: Any) -> list[float]:
-    hand.press(merges, "Home")
-    hand.page.wait_for_timeout(100)
-    hand.page.evaluate("performance.clearMeasures()")
-    for key in ["ArrowRight", "PageUp", "ArrowLeft"] * 10:
-        hand.page.keyboard.press(key)
-        hand.page.wait_for_timeout(40)
-    return hand.page.evaluate("performance.getEntriesByName('llm:redraw').map(e => e.duration)")
-
-
 def keeps_its_width_in_another_theme(hand: Hand) -> None:
     """While the theme changes the page has no layout for a moment; the picture must recover."""
     canvas = hand.widget.locator("canvas")
@@ -200,8 +193,7 @@ def test_the_explorer_on_small_tokenizers(lab: Lab, browser: Any, record_propert
         keeps_its_width_in_another_theme(hand)
         assert problems.found == []
         report_redraw(record_property, "token explorer, small tokenizers", lab, times)
-    pictures = [o["data"] for c in cells for o in c["outputs"] if "image/png" in o.get("data", {})]
-    assert len(pictures) == 1, "a saved notebook must show the explorer as a picture"
+    assert len(pictures_in(cells)) == 1, "a saved notebook must show the explorer as a picture"
 
 
 @pytest.mark.timeout(120)

@@ -16,7 +16,9 @@ from hand import (
     hand_on,
     open_built,
     option,
+    pictures_in,
     point,
+    redraw_times,
     report_redraw,
     write_notebook,
 )
@@ -202,17 +204,9 @@ def same_as_python(hand: Hand) -> None:
     assert hand.summary() == expected.describe()
 
 
-def drive_optimizers(hand: Hand) -> list[float]:
-    """Work every control of the explorer; return milliseconds from a key to the drawing."""
-    names = ["Optimizer", "Landscape", "Bias correction", "Learning rate", "Momentum, β1", "β2"]
-    names += ["Weight decay", "Noise of the gradient", "Steps"]
-    names += ["Start, first parameter", "Start, second parameter"]
-    option(hand, "method", 1).click()  # from one that is not chosen Tab would go to the chosen one
-    assert hand.tab_stops()[: len(names)] == names
-    assert hand.shielded()
-    same_as_python(hand)
-    slider = {name: hand.control("slider", name) for name in names[3:]}
-    for what, act in {
+def _optimizer_moves(hand: Hand, slider: dict[str, Any]) -> dict[str, Callable[[], None]]:
+    """Return what each move is called and how it is made, in an order in which each shows."""
+    return {
         "optimizer by keyboard": lambda: hand.press(hand.chosen("method"), "ArrowRight"),
         "steps by keyboard": lambda: hand.press(slider["Steps"], "ArrowLeft"),
         "steps by mouse": lambda: point(slider["Steps"], 0.1, 0.5, click=True),
@@ -232,7 +226,20 @@ def drive_optimizers(hand: Hand) -> list[float]:
         "start by keyboard": lambda: hand.press(slider["Start, first parameter"], "ArrowRight"),
         "start by mouse": lambda: point(slider["Start, second parameter"], 0.3, 0.5, click=True),
         "the map by mouse": lambda: point(hand.widget.locator("canvas").first, 0.2, 0.2, True),
-    }.items():
+    }
+
+
+def drive_optimizers(hand: Hand) -> list[float]:
+    """Work every control of the explorer; return milliseconds from a key to the drawing."""
+    names = ["Optimizer", "Landscape", "Bias correction", "Learning rate", "Momentum, β1", "β2"]
+    names += ["Weight decay", "Noise of the gradient", "Steps"]
+    names += ["Start, first parameter", "Start, second parameter"]
+    option(hand, "method", 1).click()  # from one that is not chosen Tab would go to the chosen one
+    assert hand.tab_stops()[: len(names)] == names
+    assert hand.shielded()
+    same_as_python(hand)
+    slider = {name: hand.control("slider", name) for name in names[3:]}
+    for what, act in _optimizer_moves(hand, slider).items():
         hand.must_change(what, act)
         same_as_python(hand)
     for name in ("Momentum, β1", "β2", "Start, second parameter"):
@@ -245,16 +252,7 @@ def drive_optimizers(hand: Hand) -> list[float]:
     hand.press(slider["Learning rate"], "End")
     same_as_python(hand)
     assert "leaves the map" in hand.summary()
-    return _redraw_times(hand, slider["Learning rate"])
-
-
-def _redraw_times(hand: Hand, slider: Any) -> list[float]:
-    slider.focus()
-    hand.page.evaluate("performance.clearMeasures()")
-    for key in ["ArrowLeft", "ArrowLeft", "ArrowRight"] * 10:
-        hand.page.keyboard.press(key)
-        hand.page.wait_for_timeout(40)
-    return hand.page.evaluate("performance.getEntriesByName('llm:redraw').map(e => e.duration)")
+    return redraw_times(hand, slider["Learning rate"])
 
 
 @pytest.mark.timeout(240)
@@ -288,8 +286,6 @@ def test_chapter_07(lab: Lab, browser: Any, record_property: Any) -> None:
         drive_quiz(hand_on(page, f"{QUIZ}training.recap"))
         assert problems.found == []
         report_redraw(record_property, "optimizer explorer, chapter 07", lab, times)
-    shown = [
-        o["data"] for c in cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})
-    ]
+    shown = pictures_in(cells)
     finished = [d for d in shown if "Step 140 of 140, finished" in "".join(d["text/plain"])]
     assert len(finished) == 1, "the saved notebook must show the dashboard as it ended"

@@ -1240,16 +1240,21 @@ render({ model, el: document.body });
 </script>"""
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium on this machine")
-def test_quiz_in_a_browser_by_keyboard_and_by_mouse(tmp_path, browser):
-    """Chooses by arrow keys, checks by Enter, then by mouse; hears both explanations."""
+def quiz_page() -> str:
+    """Return a page that shows the toy quiz without a kernel and keeps its state in `state`."""
     widgets = ROOT / "llm_core" / "widgets"
     script = "".join((widgets / name).read_text(encoding="utf-8") for name in ("kit.js", "quiz.js"))
     widget = quiz("toy.recap")
     state = {"questions": widget.questions, "quiz_id": "toy.recap", "choices": {}, "notice": ""}
-    page_text = QUIZ_PAGE.replace("SCRIPT", script.replace("export default", "const widget ="))
-    (tmp_path / "quiz.html").write_text(page_text.replace("STATE", json.dumps(state)), "utf-8")
+    page = QUIZ_PAGE.replace("SCRIPT", script.replace("export default", "const widget ="))
+    return page.replace("STATE", json.dumps(state))
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium on this machine")
+def test_quiz_in_a_browser_by_keyboard_and_by_mouse(tmp_path, browser):
+    """Chooses by arrow keys, checks by Enter, then by mouse; hears both explanations."""
+    (tmp_path / "quiz.html").write_text(quiz_page(), "utf-8")
     problems = []
     page = browser.new_page()
     page.on("console", lambda message: problems.append(message.text))

@@ -257,7 +257,7 @@ ONE = [nn.Parameter(torch.ones(1))]
         (lambda: warmup_cosine(0.5, 0, 10, 1.0), TypeError, "step"),
         (lambda: warmup_cosine(0, 11, 10, 1.0), ValueError, "warmup_steps"),
         (lambda: warmup_cosine(0, -1, 10, 1.0), ValueError, "warmup_steps"),
-        (lambda: warmup_cosine(0, 0, 0, 1.0), ValueError, "total_steps"),
+        (lambda: warmup_cosine(0, 0, 0, 1.0), ValueError, "n_steps"),
         (lambda: warmup_cosine(0, 0, 10, 1.0, 2.0), ValueError, "min_lr"),
         (lambda: warmup_cosine(0, 0, 10, -1.0), ValueError, "max_lr"),
     ],
@@ -423,7 +423,7 @@ def test_a_longer_plan_changes_nothing_before_the_way_down():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((0, 5, 10, 6, 1.0), "warmup_steps \\+ decay_steps must be at most total_steps"),
+        ((0, 5, 10, 6, 1.0), "warmup_steps \\+ decay_steps must be at most n_steps"),
         ((0, 5, 10, -1, 1.0), "decay_steps"),
         ((0, 5, 10, 2, 1.0, 2.0), "min_lr"),
         ((-1, 5, 10, 2, 1.0), "step"),

@@ -1,4 +1,4 @@
-"""The package as a whole: its public names, and which module may import which."""
+"""The code as a whole: public names, which module may import which, and the length of functions."""
 
 import ast
 import subprocess
@@ -35,6 +35,11 @@ ON_TOP = {"exercises", "widgets", "notebooks", "__init__", "__main__"}
 """These stand on the core and may use all of it."""
 
 CORE = sorted((ROOT / "llm_core").rglob("*.py"))
+OTHER_CODE = sorted(
+    path for name in ("benchmarks", "tests") for path in (ROOT / name).rglob("*.py")
+)
+LONGEST = 40
+"""Lines of a function that fits on a screen, without its docstring, comments and blank lines."""
 
 
 def module_of(path: Path) -> str:
@@ -85,3 +90,29 @@ def test_the_core_runs_without_the_packages_of_the_notebooks():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout == "GPT\n", result.stderr
+
+
+def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef, source: list[str]) -> int:
+    """Count a function's lines of code, of the `source` that it stands in."""
+    lines = source[function.lineno - 1 : function.end_lineno]
+    if ast.get_docstring(function) is not None:
+        docstring = function.body[0]
+        first = docstring.lineno - function.lineno
+        del lines[first : first + docstring.end_lineno - docstring.lineno + 1]
+    return sum(not line.lstrip().startswith("#") for line in lines if line.strip())
+
+
+@pytest.mark.parametrize("path", [*CORE, *OTHER_CODE], ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_function_fits_on_a_screen(path):
+    source = path.read_text(encoding="utf-8")
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, functions):
+            length = lines_of(node, source.splitlines())
+            assert length <= LONGEST, f"{node.name} has {length} lines; split it"
+
+
+def test_a_long_function_is_found():
+    body = '    """Text,\n\n    more text."""\n\n    # why\n' + "    x = 1\n" * LONGEST
+    source = f"def long():\n{body}"
+    assert lines_of(ast.parse(source).body[0], source.splitlines()) == LONGEST + 1

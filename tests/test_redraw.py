@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from browser import Lab, run_all_cells
-from hand import NEEDS_BROWSER, hand_on, open_built, report_redraw, write_notebook
+from hand import NEEDS_BROWSER, hand_on, open_built, redraw_times, report_redraw, write_notebook
 
 pytestmark = [*NEEDS_BROWSER, pytest.mark.quiet]
 
@@ -68,11 +68,6 @@ def test_it_follows_the_hand(label: str, lab: Lab, page: Any, record_property: A
     ]
     control = next(locator for locator in found if locator.count()).first
     hand.settle()
-    control.focus()
-    page.evaluate("performance.clearMeasures()")
-    for key in ["ArrowRight", "ArrowLeft"] * 15:
-        page.keyboard.press(key)
-        page.wait_for_timeout(60)
-    times = page.evaluate("performance.getEntriesByName('llm:redraw').map(e => e.duration)")
+    times = redraw_times(hand, control, ("ArrowRight", "ArrowLeft"), 15)
     assert len(times) >= 10, "the keys moved nothing"
     report_redraw(record_property, label, lab, times, limit=True)

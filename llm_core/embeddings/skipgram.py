@@ -208,13 +208,7 @@ def train_skipgram(
     ids, text_of = _joined(texts, vocab_size)
     if batch_size is None:
         batch_size = min(3 * vocab_size, 512)
-    for name, value in (
-        ("d_model", d_model),
-        ("window", window),
-        ("epochs", epochs),
-        ("batch_size", batch_size),
-    ):
-        require_positive_int(name, value)
+    _require_sizes(d_model=d_model, window=window, epochs=epochs, batch_size=batch_size)
     require_count("n_negatives", n_negatives)
     require_range("learning_rate", learning_rate, 0.0, float("inf"), open_low=True)
     require_generator("generator", generator)
@@ -339,6 +333,12 @@ def _require_vectors(centre: Any, company: Any, negatives: Any) -> None:
             f"company must have the shape {(B, C)} of centre and negatives (B, K, C), but their "
             f"shapes are {tuple(company.shape)} and {tuple(negatives.shape)}"
         )
+
+
+def _require_sizes(**sizes: Any) -> None:
+    """Raise unless every argument that is given by name is a positive whole number."""
+    for name, value in sizes.items():
+        require_positive_int(name, value)
 
 
 def _require_counts(counts: Any) -> None:

@@ -909,6 +909,20 @@ def _one_no_exp(query, keys, values):
     return weights @ values, weights
 
 
+def _one_weighted(weigh):
+    """Return an attention whose weights are weigh(scores), in place of their softmax."""
+
+    def answer(query, keys, values):
+        weights = weigh(keys @ query / math.sqrt(len(query)))
+        return weights @ values, weights
+
+    return answer
+
+
+def _exponentials(scores):
+    return (scores - scores.max()).exp()
+
+
 def _one_overflow(query, keys, values):
     shares = (keys @ query / math.sqrt(len(query))).exp()
     weights = shares / shares.sum()
@@ -1040,6 +1054,37 @@ ATTEND_ONE_MISTAKES = (
         "You divide the scores by their sum without the exponential, so a negative score gives a "
         "negative weight.",
         "equal keys, or only that the weights sum to one",
+    ),
+    Mistake(
+        "divides_by_norm",
+        _one_weighted(lambda scores: scores / scores.norm()),
+        "You divide by the length of the row as a vector, its norm; weights that sum to one come "
+        "from dividing the exponentials of the scores by their sum.",
+        "only which token gets the largest weight",
+        variants=(
+            _one_weighted(lambda scores: scores.exp() / scores.exp().norm()),
+            _one_weighted(lambda scores: F.normalize(_exponentials(scores), dim=0)),
+        ),
+    ),
+    Mistake(
+        "divides_by_count",
+        _one_weighted(lambda scores: scores / len(scores)),
+        "You divide the weights by the number of tokens; weights that sum to one come from "
+        "dividing the exponentials of the scores by their sum.",
+        "only which token gets the largest weight",
+        variants=(
+            _one_weighted(lambda scores: scores.exp() / len(scores)),
+            _one_weighted(lambda scores: _exponentials(scores) / len(scores)),
+            _one_weighted(lambda scores: scores.softmax(0) / len(scores)),
+        ),
+    ),
+    Mistake(
+        "not_divided",
+        _one_weighted(torch.exp),
+        "You take the exponentials of the scores but never divide them by their sum, so the "
+        "weights do not sum to one.",
+        "only which token gets the largest weight",
+        variants=(_one_weighted(_exponentials),),
     ),
     Mistake(
         "unstable_softmax",
@@ -1485,6 +1530,16 @@ def _attention_scale_upside_down(q, k, v, mask=None):
     return _mix(_hide(q @ k.mT * math.sqrt(q.shape[-1]), mask), v)
 
 
+def _attention_scale_after_softmax(q, k, v, mask=None):
+    weights = torch.softmax(_hide(q @ k.mT, mask), dim=-1) / math.sqrt(q.shape[-1])
+    return weights @ v, weights
+
+
+def _attention_scales_output(q, k, v, mask=None):
+    output, weights = _attention_no_scale(q, k, v, mask)
+    return output / math.sqrt(q.shape[-1]), weights
+
+
 def _attention_renormalised(q, k, v, mask=None):
     _, weights = leaky_attention(q, k, v, mask)
     weights = weights / weights.sum(-1, keepdim=True)
@@ -1642,6 +1697,14 @@ ATTENTION_MISTAKES = (
         _attention_scale_upside_down,
         "You multiply by the root of D where you should divide, so your weights are far too sharp.",
         "D=1",
+    ),
+    Mistake(
+        "scale_after_softmax",
+        _attention_scale_after_softmax,
+        "You divide by the root of D after the softmax, where it shrinks the result and leaves the "
+        "weights too sharp; it is the scores that are scaled, before the softmax.",
+        "D=1, or only which key gets the largest weight",
+        variants=(_attention_scales_output,),
     ),
     Mistake(
         "mask_after_softmax",

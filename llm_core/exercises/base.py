@@ -34,12 +34,15 @@ class Mistake:
         function: the wrong implementation, called like the learner's.
         sentence: one sentence to the learner that names the mistake and points at its cause.
         weak_test: the weaker test that this would have passed, for whoever edits the inputs.
+        variants: the same mistake written in other ways that act otherwise on some case, such as
+            one that raises where another returns nothing; they have the same sentence.
     """
 
     name: str
     function: Function
     sentence: str
     weak_test: str
+    variants: tuple[Function, ...] = ()
 
 
 @dataclass(frozen=True)

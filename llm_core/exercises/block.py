@@ -313,6 +313,26 @@ def _layer_norm_sum(x, gain, bias, eps=1e-5):
     return centred / (centred.square().sum(-1, keepdim=True) + eps).sqrt() * gain + bias
 
 
+def _layer_norm_by_norm(x, gain, bias, eps=1e-5):
+    centred = x - x.mean(-1, keepdim=True)
+    return centred / (centred.norm(dim=-1, keepdim=True) + eps) * gain + bias
+
+
+def _layer_norm_mean_square_of_x(x, gain, bias, eps=1e-5):
+    centred = x - x.mean(-1, keepdim=True)
+    return centred / (x.square().mean(-1, keepdim=True) + eps).sqrt() * gain + bias
+
+
+def _layer_norm_root_mean_square_of_x(x, gain, bias, eps=1e-5):
+    centred = x - x.mean(-1, keepdim=True)
+    return centred / (x.square().mean(-1, keepdim=True).sqrt() + eps) * gain + bias
+
+
+def _layer_norm_mean_square_of_x_no_eps(x, gain, bias, eps=1e-5):
+    centred = x - x.mean(-1, keepdim=True)
+    return centred / x.square().mean(-1, keepdim=True).sqrt() * gain + bias
+
+
 def _layer_norm_in_place(x, gain, bias, eps=1e-5):
     x -= x.mean(-1, keepdim=True)
     return x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * gain + bias
@@ -488,6 +508,15 @@ LAYER_NORM_MISTAKES = (
         "You add up the squares and do not divide by C, so the rows come out too small, the more "
         "so the wider they are.",
         "only that each row has the mean 0",
+        variants=(_layer_norm_by_norm,),
+    ),
+    Mistake(
+        "mean_square_of_x",
+        _layer_norm_mean_square_of_x,
+        "You subtract the mean, but divide by the root of the mean of x²; the variance is the mean "
+        "square of what is left once the mean has been subtracted.",
+        "rows with the mean 0, or only that each row has the mean 0",
+        variants=(_layer_norm_root_mean_square_of_x, _layer_norm_mean_square_of_x_no_eps),
     ),
     Mistake(
         "changes_x_in_place",
@@ -644,6 +673,34 @@ def _rms_normalize(x, gain, eps=1e-5):
     return F.normalize(x, dim=-1) * gain
 
 
+def _rms_norm_plus_eps(x, gain, eps=1e-5):
+    return x / (x.norm(dim=-1, keepdim=True) + eps) * gain
+
+
+def _rms_norm_alone(x, gain, eps=1e-5):
+    return x / x.norm(dim=-1, keepdim=True) * gain
+
+
+def _rms_norm_of_everything(x, gain, eps=1e-5):
+    return x / (x.norm() + eps) * gain
+
+
+def _rms_norm_of_everything_alone(x, gain, eps=1e-5):
+    return x / x.norm() * gain
+
+
+def _rms_norm_by_width(x, gain, eps=1e-5):
+    return x / (x.norm(dim=-1, keepdim=True) / x.shape[-1] + eps) * gain
+
+
+def _rms_root_width_over_norm(x, gain, eps=1e-5):
+    return x / (x.norm(dim=-1, keepdim=True) + eps) * math.sqrt(x.shape[-1]) * gain
+
+
+def _rms_std(x, gain, eps=1e-5):
+    return x / (x.std(-1, keepdim=True, correction=0) + eps) * gain
+
+
 def _rms_no_root(x, gain, eps=1e-5):
     return x / (x.square().mean(-1, keepdim=True) + eps) * gain
 
@@ -723,6 +780,7 @@ RMS_NORM_MISTAKES = (
         _rms_spread,
         "You divide by the spread around the mean; RMS norm squares the entries as they are.",
         "rows with the mean 0",
+        variants=(_rms_std,),
     ),
     Mistake(
         "sum_of_squares",
@@ -736,6 +794,22 @@ RMS_NORM_MISTAKES = (
         "You scale each vector to the length 1; a root mean square of 1 means the length √C, and "
         "eps has its place inside the root.",
         "one channel, or only the direction of the result",
+        variants=(_rms_norm_plus_eps, _rms_norm_alone),
+    ),
+    Mistake(
+        "norm_of_everything",
+        _rms_norm_of_everything,
+        "`x.norm()` is the root of the sum of all squares in x, one number for all tokens; each "
+        "vector needs the root of the mean of its own squares, along the last axis.",
+        "only the direction of a single vector",
+        variants=(_rms_norm_of_everything_alone,),
+    ),
+    Mistake(
+        "norm_divided_by_width",
+        _rms_norm_by_width,
+        "You divide the norm by C; the mean is taken inside the root, so it is the sum of the "
+        "squares that is divided by C.",
+        "one channel, or only the direction of the result",
     ),
     Mistake(
         "no_root",
@@ -748,6 +822,7 @@ RMS_NORM_MISTAKES = (
         _rms_eps_outside,
         "You add eps after the root; it belongs inside, to the mean of the squares.",
         "rows of ordinary size and eps=1e-5",
+        variants=(_rms_root_width_over_norm,),
     ),
     Mistake(
         "no_eps",
@@ -2672,19 +2747,9 @@ def _expose_whole_numbers():
     return x.long(), changed.long()
 
 
-def _expose_two_types():
-    x, changed = expose_bug()
-    return x, changed.double()
-
-
 def _expose_batch():
     x, changed = expose_bug()
     return x[None], changed[None]
-
-
-def _expose_longer():
-    x, changed = expose_bug()
-    return x, torch.cat((changed, changed[1:]))
 
 
 def _expose_one_token():

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from llm_core.exercises.base import Case, Exercise, Function, Mistake, Property
+from llm_core.exercises.base import Case, Exercise, Function, Property
 from llm_core.exercises.calls import Outcome, call, captured_print, kept_torch_state
 from llm_core.exercises.causes import usual_cause
 from llm_core.exercises.compare import Difference, differences
@@ -224,7 +224,8 @@ def _known_mistake(attempt: Attempt) -> Verdict | None:
         (Status.CONVENTION, attempt.exercise.conventions),
     ):
         for mistake in known:
-            if _behaves_like(attempt, mistake):
+            ways = (mistake.function, *mistake.variants)
+            if any(_behaves_like(attempt, wrong) for wrong in ways):
                 shown = _how_it_shows(attempt)
                 return attempt.verdict(status, mistake.sentence, shown, matched=mistake.name)
     return None
@@ -437,7 +438,7 @@ def _signature(function: Function) -> str:
     return clean(str(inspect.Signature(bare)))
 
 
-def _behaves_like(attempt: Attempt, mistake: Mistake) -> bool:
+def _behaves_like(attempt: Attempt, mistake: Function) -> bool:
     """Say whether the answer does on every case what the mistake does, and not what is right.
 
     Errors say little, so when every case raises, the messages must agree as well.
@@ -445,7 +446,7 @@ def _behaves_like(attempt: Attempt, mistake: Mistake) -> bool:
     atol = attempt.exercise.atol
     wrong = []
     for case, outcome in zip(attempt.cases, attempt.outcomes, strict=True):
-        wrong.append(call(mistake.function, case, attempt.exercise.time_limit))
+        wrong.append(call(mistake, case, attempt.exercise.time_limit))
         if not _same(wrong[-1], outcome, atol):
             return False
     if all(o.error is not None for o in wrong):

@@ -2620,10 +2620,6 @@ def _expose_logits():
     return _one_hot_5(_EXPOSE_IDS[0])
 
 
-def _expose_nothing():
-    return None
-
-
 def _integer_logits(ids):
     return F.one_hot(ids, EXPOSE_VOCAB)
 
@@ -2643,10 +2639,6 @@ def _overwrites_ids(ids):
 
 def _random_logits(ids):
     return torch.rand(*ids.shape, EXPOSE_VOCAB)
-
-
-def _hardly_leaks(ids):
-    return _one_hot_5(ids) + 1e-5 * _one_hot_5(ids)[:, 1:2]
 
 
 def _sees_next(ids):

@@ -248,6 +248,18 @@ def _greedy_counts_the_prompt(next_logits, ids, max_new_tokens, stop_id=None):
     return greedy_continue(next_logits, ids, max_new_tokens - len(ids), stop_id)
 
 
+def _greedy_until_longer(next_logits, ids, max_new_tokens, stop_id=None):
+    return greedy_continue(next_logits, ids, max_new_tokens - len(ids) + 1, stop_id)
+
+
+def _greedy_asks_the_length_last(next_logits, ids, max_new_tokens, stop_id=None):
+    return greedy_continue(next_logits, ids, max(max_new_tokens - len(ids), 1), stop_id)
+
+
+def _greedy_cut_to_length(next_logits, ids, max_new_tokens, stop_id=None):
+    return greedy_continue(next_logits, ids, max_new_tokens, stop_id)[:max_new_tokens]
+
+
 def _greedy_last_of_equals(next_logits, ids, max_new_tokens, stop_id=None):
     def turned(ids):
         logits = next_logits(ids)
@@ -376,6 +388,7 @@ GREEDY_MISTAKES = (
         _greedy_counts_the_prompt,
         "You count the tokens of the prompt too, but max_new_tokens limits the new ones alone.",
         "an empty prompt",
+        variants=(_greedy_until_longer, _greedy_asks_the_length_last, _greedy_cut_to_length),
     ),
     Mistake(
         "last_of_equals",
@@ -583,6 +596,18 @@ def _draw_nothing_at_the_end(probabilities, u):
     return None
 
 
+def _draw_token_0_at_the_end(probabilities, u):
+    return int((_ends(probabilities) > u).int().argmax())
+
+
+def _draw_fails_at_the_end(probabilities, u):
+    return int((_ends(probabilities) > u).nonzero()[0])
+
+
+def _draw_next_fails_at_the_end(probabilities, u):
+    return next(token for token, end in enumerate(_ends(probabilities)) if u < end)
+
+
 DRAW_MISTAKES = (
     Mistake(
         "end_included",
@@ -690,6 +715,21 @@ DRAW_MISTAKES = (
         "Where rounding leaves the sum just below u, your loop ends without a token and returns "
         "None; return the last token that is possible.",
         "probabilities whose sum is exactly 1",
+    ),
+    Mistake(
+        "token_0_at_the_end",
+        _draw_token_0_at_the_end,
+        "Where rounding leaves the sum just below u, no stretch ends beyond u, and the `argmax` of "
+        "False alone is 0; return the last token that is possible.",
+        "probabilities whose sum is exactly 1",
+    ),
+    Mistake(
+        "fails_at_the_end",
+        _draw_fails_at_the_end,
+        "Where rounding leaves the sum just below u, you take the first of the stretches that end "
+        "beyond u, and there is none; return the last token that is possible.",
+        "probabilities whose sum is exactly 1",
+        variants=(_draw_next_fails_at_the_end,),
     ),
 )
 
@@ -1233,6 +1273,56 @@ def _top_p_stays_sorted(logits, p):
     return top_p_filter(ordered, p)
 
 
+def _late_in_order(logits, p):
+    """Return sorted logits, their order, and which of them come after p is reached."""
+    ordered, order = logits.sort(dim=-1, descending=True, stable=True)
+    probabilities = ordered.softmax(dim=-1)
+    return ordered, order, probabilities.cumsum(dim=-1) - probabilities >= p
+
+
+def _top_p_unsorted_at_one_too(logits, p):
+    return logits.masked_fill(_late_in_order(logits, p)[2], -INF)
+
+
+def _top_p_stays_sorted_below_one(logits, p):
+    return logits if p == 1 else _top_p_stays_sorted(logits, p)
+
+
+def _top_p_stays_sorted_at_one_too(logits, p):
+    ordered, _, late = _late_in_order(logits, p)
+    return ordered.masked_fill(late, -INF)
+
+
+def _late_by_shifting(logits, p):
+    """Return sorted logits and which come after p is exceeded, by sums moved one place on."""
+    ordered = logits.sort(dim=-1, descending=True, stable=True).values
+    late = ordered.softmax(dim=-1).cumsum(dim=-1) > p
+    return ordered, torch.cat([torch.zeros_like(late[..., :1]), late[..., :-1]], dim=-1)
+
+
+def _top_p_unsorted_by_shifting(logits, p):
+    return logits.masked_fill(_late_by_shifting(logits, p)[1], -INF)
+
+
+def _top_p_stays_sorted_by_shifting(logits, p):
+    ordered, late = _late_by_shifting(logits, p)
+    return ordered.masked_fill(late, -INF)
+
+
+def _top_p_sorted_twice(logits, p):
+    if p == 1:
+        return logits
+    _, order, late = _late_in_order(logits, p)
+    return logits.masked_fill(late.gather(-1, order), -INF)
+
+
+def _top_p_values_sorted_twice(logits, p):
+    if p == 1:
+        return logits
+    ordered, order, late = _late_in_order(logits, p)
+    return ordered.masked_fill(late, -INF).gather(-1, order)
+
+
 # Other conventions.
 
 
@@ -1275,6 +1365,7 @@ TOP_P_MISTAKES = (
         "You find what to drop in sorted order and apply it to the unsorted logits; send each "
         "decision back to its token, with scatter or gather and the order from sort.",
         "logits that fall from the first to the last",
+        variants=(_top_p_unsorted_at_one_too, _top_p_unsorted_by_shifting),
     ),
     Mistake(
         "unlikeliest_first",
@@ -1386,6 +1477,19 @@ TOP_P_MISTAKES = (
         "You return the logits in sorted order, so nobody knows any more which token each belongs "
         "to; each must stay at its place.",
         "logits that fall from the first to the last",
+        variants=(
+            _top_p_stays_sorted_below_one,
+            _top_p_stays_sorted_at_one_too,
+            _top_p_stays_sorted_by_shifting,
+        ),
+    ),
+    Mistake(
+        "sorted_twice",
+        _top_p_sorted_twice,
+        "On the way back you read at the places in order, which sorts once more; `scatter` writes "
+        "at them, or `gather` reads at `order.argsort(dim=-1)`.",
+        "logits that fall from the first to the last, or two of them exchanged",
+        variants=(_top_p_values_sorted_twice,),
     ),
 )
 TOP_P_CONVENTIONS = (

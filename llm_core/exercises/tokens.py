@@ -2409,6 +2409,21 @@ def _windows_shift_by_two(ids, T, stride):
     return _windows_of(ids, range(0, len(ids) - T - 1, stride), T, shift=2)
 
 
+def _windows_stacked(ids, starts, T, shift=1):
+    """Return the same by slices, as most people write it; without a single start it raises."""
+    x = torch.stack([ids[start : start + T] for start in starts])  # (N, T)
+    y = torch.stack([ids[start + shift : start + shift + T] for start in starts])  # (N, T)
+    return x, y
+
+
+def _windows_shift_by_window_stacked(ids, T, stride):
+    return _windows_stacked(ids, range(0, len(ids) - 2 * T + 1, stride), T, shift=T)
+
+
+def _windows_shift_by_two_stacked(ids, T, stride):
+    return _windows_stacked(ids, range(0, len(ids) - T - 1, stride), T, shift=2)
+
+
 def _windows_rolled(ids, T, stride):
     x, _ = make_windows(ids, T, stride)
     return x, x.roll(-1, dims=1)
@@ -2422,8 +2437,16 @@ def _windows_stride_one(ids, T, stride):
     return make_windows(ids, T, 1)
 
 
+def _windows_stride_one_last_missed(ids, T, stride):
+    return _windows_stacked(ids, range(len(ids) - T - 1), T)
+
+
 def _windows_last_missed(ids, T, stride):
     return _windows_of(ids, range(0, len(ids) - T - 1, stride), T)
+
+
+def _windows_last_missed_stacked(ids, T, stride):
+    return _windows_stacked(ids, range(0, len(ids) - T - 1, stride), T)
 
 
 def _windows_one_dropped(ids, T, stride):
@@ -2432,10 +2455,7 @@ def _windows_one_dropped(ids, T, stride):
 
 
 def _windows_one_too_many(ids, T, stride):
-    starts = range(0, len(ids) - T + 1, stride)
-    x = torch.stack([ids[s : s + T] for s in starts])
-    y = torch.stack([ids[s + 1 : s + T + 1] for s in starts])
-    return x, y
+    return _windows_stacked(ids, range(0, len(ids) - T + 1, stride), T)
 
 
 def _windows_wrapped(ids, T, stride):
@@ -2445,11 +2465,7 @@ def _windows_wrapped(ids, T, stride):
 
 
 def _windows_ragged(ids, T, stride):
-    starts = range(0, len(ids), stride)
-    return (
-        torch.stack([ids[s : s + T] for s in starts]),
-        torch.stack([ids[s + 1 : s + T + 1] for s in starts]),
-    )
+    return _windows_stacked(ids, range(0, len(ids), stride), T)
 
 
 def _windows_start_at_one(ids, T, stride):
@@ -2507,6 +2523,10 @@ def _windows_counted_short(ids, T, stride):
     return _windows_of(ids, [k * stride for k in range((len(ids) - T) // stride)], T)
 
 
+def _windows_counted_short_stacked(ids, T, stride):
+    return _windows_stacked(ids, [k * stride for k in range((len(ids) - T) // stride)], T)
+
+
 def _windows_unfolded_apart(ids, T, stride):
     return ids.unfold(0, T, stride), ids[1:].unfold(0, T, stride)
 
@@ -2534,6 +2554,7 @@ WINDOWS_MISTAKES = (
         "Your targets are the window after this one; the target at each place is the very next "
         "token, one place further on.",
         "T=1",
+        variants=(_windows_shift_by_window_stacked,),
     ),
     Mistake(
         "shifted_back",
@@ -2547,6 +2568,7 @@ WINDOWS_MISTAKES = (
         _windows_shift_by_two,
         "Your targets lie two places further on; it must be one.",
         "only the shapes",
+        variants=(_windows_shift_by_two_stacked,),
     ),
     Mistake(
         "target_from_the_window_itself",
@@ -2574,6 +2596,7 @@ WINDOWS_MISTAKES = (
         _windows_stride_one,
         "Your windows begin at every place, whatever stride says.",
         "stride 1",
+        variants=(_windows_stride_one_last_missed,),
     ),
     Mistake(
         "overlap_for_stride",
@@ -2588,6 +2611,7 @@ WINDOWS_MISTAKES = (
         "You leave out a window that just fits: the last start is `len(ids) - T - 1`, and a range "
         "ends before its second number.",
         "texts with ids left over",
+        variants=(_windows_last_missed_stacked,),
     ),
     Mistake(
         "last_window_dropped",
@@ -2659,6 +2683,7 @@ WINDOWS_MISTAKES = (
         "You make (n - T) // stride windows, which forgets the one that begins at 0 unless n - T "
         "is a multiple of stride; there are (n - T - 1) // stride + 1.",
         "texts of T plus a multiple of stride ids",
+        variants=(_windows_counted_short_stacked,),
     ),
     Mistake(
         "window_without_targets",

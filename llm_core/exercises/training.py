@@ -2248,142 +2248,142 @@ SCHEDULE_CASES = tuple(
 )
 
 
-def _schedule_by_parts(step, warmup_steps, total_steps, max_lr, min_lr):
+def _schedule_by_parts(step, warmup_steps, n_steps, max_lr, min_lr):
     if step < warmup_steps:
         return max_lr / warmup_steps * (step + 1)
-    if step >= total_steps:
+    if step >= n_steps:
         return min_lr
-    share = 0.5 + 0.5 * math.cos(math.pi * (step - warmup_steps) / (total_steps - warmup_steps))
+    share = 0.5 + 0.5 * math.cos(math.pi * (step - warmup_steps) / (n_steps - warmup_steps))
     return share * max_lr + (1 - share) * min_lr
 
 
-def _schedule_half_angle(step, warmup_steps, total_steps, max_lr, min_lr):
+def _schedule_half_angle(step, warmup_steps, n_steps, max_lr, min_lr):
     if warmup_steps > 0 and step + 1 <= warmup_steps:
         return (step + 1) / warmup_steps * max_lr
-    length = max(total_steps - warmup_steps, 1)
-    progress = min((step - warmup_steps) / length, 1.0) if step < total_steps else 1.0
+    length = max(n_steps - warmup_steps, 1)
+    progress = min((step - warmup_steps) / length, 1.0) if step < n_steps else 1.0
     return min_lr + (max_lr - min_lr) * math.cos(math.pi / 2 * progress) ** 2
 
 
 # Known mistakes.
 
 
-def _sched_from_zero(step, warmup_steps, total_steps, max_lr, min_lr):
+def _sched_from_zero(step, warmup_steps, n_steps, max_lr, min_lr):
     if step < warmup_steps:
         return max_lr * step / warmup_steps
-    return warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr)
+    return warmup_cosine(step, warmup_steps, n_steps, max_lr, min_lr)
 
 
-def _sched_from_min(step, warmup_steps, total_steps, max_lr, min_lr):
+def _sched_from_min(step, warmup_steps, n_steps, max_lr, min_lr):
     if step < warmup_steps:
         return min_lr + (max_lr - min_lr) * (step + 1) / warmup_steps
-    return warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr)
+    return warmup_cosine(step, warmup_steps, n_steps, max_lr, min_lr)
 
 
-def _sched_never_arrives(step, warmup_steps, total_steps, max_lr, min_lr):
+def _sched_never_arrives(step, warmup_steps, n_steps, max_lr, min_lr):
     if step < warmup_steps:
         return max_lr * (step + 1) / (warmup_steps + 1)
-    return warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr)
+    return warmup_cosine(step, warmup_steps, n_steps, max_lr, min_lr)
 
 
-def _sched_no_warmup(step, warmup_steps, total_steps, max_lr, min_lr):
+def _sched_no_warmup(step, warmup_steps, n_steps, max_lr, min_lr):
     if step < warmup_steps:
         return max_lr
-    return warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr)
+    return warmup_cosine(step, warmup_steps, n_steps, max_lr, min_lr)
 
 
 def _cosine(progress, max_lr, min_lr):
     return min_lr + (max_lr - min_lr) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def _sched_over_all(step, warmup_steps, total_steps, max_lr, min_lr):
+def _sched_over_all(step, warmup_steps, n_steps, max_lr, min_lr):
     if step < warmup_steps:
         return max_lr * (step + 1) / warmup_steps
-    return _cosine(min(step / total_steps, 1.0), max_lr, min_lr)
+    return _cosine(min(step / n_steps, 1.0), max_lr, min_lr)
 
 
-def _sched_not_shifted(step, warmup_steps, total_steps, max_lr, min_lr):
+def _sched_not_shifted(step, warmup_steps, n_steps, max_lr, min_lr):
     if step < warmup_steps:
         return max_lr * (step + 1) / warmup_steps
-    if step >= total_steps:
+    if step >= n_steps:
         return min_lr
-    return _cosine(step / (total_steps - warmup_steps), max_lr, min_lr)
+    return _cosine(step / (n_steps - warmup_steps), max_lr, min_lr)
 
 
-def _sched_goes_up_again(step, warmup_steps, total_steps, max_lr, min_lr):
+def _sched_goes_up_again(step, warmup_steps, n_steps, max_lr, min_lr):
     if step < warmup_steps:
         return max_lr * (step + 1) / warmup_steps
-    return _cosine((step - warmup_steps) / (total_steps - warmup_steps), max_lr, min_lr)
+    return _cosine((step - warmup_steps) / (n_steps - warmup_steps), max_lr, min_lr)
 
 
-def _sched_zero_after(step, warmup_steps, total_steps, max_lr, min_lr):
-    if step >= total_steps:
+def _sched_zero_after(step, warmup_steps, n_steps, max_lr, min_lr):
+    if step >= n_steps:
         return 0.0
-    return warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr)
+    return warmup_cosine(step, warmup_steps, n_steps, max_lr, min_lr)
 
 
-def _sched_whole_turn(step, warmup_steps, total_steps, max_lr, min_lr):
-    if step < warmup_steps or step >= total_steps:
-        return warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr)
-    progress = (step - warmup_steps) / (total_steps - warmup_steps)
+def _sched_whole_turn(step, warmup_steps, n_steps, max_lr, min_lr):
+    if step < warmup_steps or step >= n_steps:
+        return warmup_cosine(step, warmup_steps, n_steps, max_lr, min_lr)
+    progress = (step - warmup_steps) / (n_steps - warmup_steps)
     return _cosine(2 * progress, max_lr, min_lr)
 
 
-def _sched_quarter_turn(step, warmup_steps, total_steps, max_lr, min_lr):
-    if step < warmup_steps or step >= total_steps:
-        return warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr)
-    progress = (step - warmup_steps) / (total_steps - warmup_steps)
+def _sched_quarter_turn(step, warmup_steps, n_steps, max_lr, min_lr):
+    if step < warmup_steps or step >= n_steps:
+        return warmup_cosine(step, warmup_steps, n_steps, max_lr, min_lr)
+    progress = (step - warmup_steps) / (n_steps - warmup_steps)
     return min_lr + (max_lr - min_lr) * math.cos(math.pi / 2 * progress)
 
 
-def _sched_linear(step, warmup_steps, total_steps, max_lr, min_lr):
-    if step < warmup_steps or step >= total_steps:
-        return warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr)
-    progress = (step - warmup_steps) / (total_steps - warmup_steps)
+def _sched_linear(step, warmup_steps, n_steps, max_lr, min_lr):
+    if step < warmup_steps or step >= n_steps:
+        return warmup_cosine(step, warmup_steps, n_steps, max_lr, min_lr)
+    progress = (step - warmup_steps) / (n_steps - warmup_steps)
     return max_lr - (max_lr - min_lr) * progress
 
 
-def _sched_not_halved(step, warmup_steps, total_steps, max_lr, min_lr):
-    if step < warmup_steps or step >= total_steps:
-        return warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr)
-    progress = (step - warmup_steps) / (total_steps - warmup_steps)
+def _sched_not_halved(step, warmup_steps, n_steps, max_lr, min_lr):
+    if step < warmup_steps or step >= n_steps:
+        return warmup_cosine(step, warmup_steps, n_steps, max_lr, min_lr)
+    progress = (step - warmup_steps) / (n_steps - warmup_steps)
     return min_lr + (max_lr - min_lr) * math.cos(math.pi * progress)
 
 
-def _sched_min_on_top(step, warmup_steps, total_steps, max_lr, min_lr):
-    if step < warmup_steps or step >= total_steps:
-        return warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr)
-    progress = (step - warmup_steps) / (total_steps - warmup_steps)
+def _sched_min_on_top(step, warmup_steps, n_steps, max_lr, min_lr):
+    if step < warmup_steps or step >= n_steps:
+        return warmup_cosine(step, warmup_steps, n_steps, max_lr, min_lr)
+    progress = (step - warmup_steps) / (n_steps - warmup_steps)
     return min_lr + max_lr * (1 + math.cos(math.pi * progress)) / 2
 
 
-def _sched_warmup_not_below_min(step, warmup_steps, total_steps, max_lr, min_lr):
-    return max(min_lr, warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr))
+def _sched_warmup_not_below_min(step, warmup_steps, n_steps, max_lr, min_lr):
+    return max(min_lr, warmup_cosine(step, warmup_steps, n_steps, max_lr, min_lr))
 
 
-def _sched_min_unused(step, warmup_steps, total_steps, max_lr, min_lr):
-    return warmup_cosine(step, warmup_steps, total_steps, max_lr, 0.0)
+def _sched_min_unused(step, warmup_steps, n_steps, max_lr, min_lr):
+    return warmup_cosine(step, warmup_steps, n_steps, max_lr, 0.0)
 
 
-def _sched_floor(step, warmup_steps, total_steps, max_lr, min_lr):
-    return max(min_lr, warmup_cosine(step, warmup_steps, total_steps, max_lr, 0.0))
+def _sched_floor(step, warmup_steps, n_steps, max_lr, min_lr):
+    return max(min_lr, warmup_cosine(step, warmup_steps, n_steps, max_lr, 0.0))
 
 
-def _sched_degrees(step, warmup_steps, total_steps, max_lr, min_lr):
-    if step < warmup_steps or step >= total_steps:
-        return warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr)
-    progress = (step - warmup_steps) / (total_steps - warmup_steps)
+def _sched_degrees(step, warmup_steps, n_steps, max_lr, min_lr):
+    if step < warmup_steps or step >= n_steps:
+        return warmup_cosine(step, warmup_steps, n_steps, max_lr, min_lr)
+    progress = (step - warmup_steps) / (n_steps - warmup_steps)
     return min_lr + (max_lr - min_lr) * (1 + math.cos(180 * progress)) / 2
 
 
-def _sched_max_forgotten(step, warmup_steps, total_steps, max_lr, min_lr):
-    return warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr) / max_lr
+def _sched_max_forgotten(step, warmup_steps, n_steps, max_lr, min_lr):
+    return warmup_cosine(step, warmup_steps, n_steps, max_lr, min_lr) / max_lr
 
 
-def _sched_reaches_min(step, warmup_steps, total_steps, max_lr, min_lr):
-    if step < warmup_steps or step >= total_steps:
-        return warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr)
-    progress = (step - warmup_steps) / max(total_steps - 1 - warmup_steps, 1)
+def _sched_reaches_min(step, warmup_steps, n_steps, max_lr, min_lr):
+    if step < warmup_steps or step >= n_steps:
+        return warmup_cosine(step, warmup_steps, n_steps, max_lr, min_lr)
+    progress = (step - warmup_steps) / max(n_steps - 1 - warmup_steps, 1)
     return _cosine(progress, max_lr, min_lr)
 
 
@@ -2403,7 +2403,7 @@ SCHEDULE_MISTAKES = (
     Mistake(
         "progress_over_the_whole_run",
         _sched_over_all,
-        "Your progress is step / total_steps, so the rate jumps down where the warm-up ends; it "
+        "Your progress is step / n_steps, so the rate jumps down where the warm-up ends; it "
         "counts from the end of the warm-up.",
         "warmup_steps of 0",
     ),
@@ -2417,7 +2417,7 @@ SCHEDULE_MISTAKES = (
     Mistake(
         "goes_up_again",
         _sched_goes_up_again,
-        "After the last step your cosine turns and climbs again, or divides by 0; from total_steps "
+        "After the last step your cosine turns and climbs again, or divides by 0; from n_steps "
         "on the rate is min_lr.",
         "steps of the run alone",
     ),
@@ -2558,11 +2558,11 @@ SCHEDULE = Exercise(
     ),
     hints=(
         "Draw the curve: which three stretches does it have, and at which steps do they begin?",
-        "Sub-goals: step < warmup_steps, a straight climb; step >= total_steps, min_lr; between "
+        "Sub-goals: step < warmup_steps, a straight climb; step >= n_steps, min_lr; between "
         "them the progress from 0 to below 1, and half a cosine over it.",
-        "progress = (step - warmup_steps) / (total_steps - warmup_steps), and the rate is "
+        "progress = (step - warmup_steps) / (n_steps - warmup_steps), and the rate is "
         "min_lr + (max_lr - min_lr) * (1 + math.cos(math.pi * progress)) / 2. Ask for "
-        "step >= total_steps before you divide.",
+        "step >= n_steps before you divide.",
     ),
     solution=(
         "Steps count from 0, so step + 1 of warmup_steps parts are climbed in step. The cosine "

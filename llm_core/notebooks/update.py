@@ -135,21 +135,6 @@ def _save(path: Path, content: bytes, my_work: Path) -> str:
     return f"{my_work.name}/{copy.name}"
 
 
-def _read(content: bytes) -> NotebookNode | None:
-    """Return the notebook, or None when the bytes are not a valid one."""
-    try:
-        notebook = nbformat.reads(content.decode("utf-8"), as_version=4)
-        nbformat.validate(notebook)
-    except Exception:  # nbformat raises many kinds for damaged files; each means "not readable"
-        return None
-    return notebook
-
-
-def _is_changed(content: bytes) -> bool:
-    notebook = _read(content)
-    return notebook is None or bool(changes(notebook))
-
-
 def _put_back(path: Path, old: bytes, copy: str, report: Report) -> None:
     """Merge the answers of `old` into the notebook at `path`, and say what became of them."""
     name = f"chapters/{path.name}"
@@ -180,6 +165,21 @@ def _tell(name: str, copy: str, merge: MergeReport, report: Report) -> None:
     if merge.other:
         report.add("  only in the copy:")
         report.lines.extend(f"    {line}" for line in merge.other)
+
+
+def _is_changed(content: bytes) -> bool:
+    notebook = _read(content)
+    return notebook is None or bool(changes(notebook))
+
+
+def _read(content: bytes) -> NotebookNode | None:
+    """Return the notebook, or None when the bytes are not a valid one."""
+    try:
+        notebook = nbformat.reads(content.decode("utf-8"), as_version=4)
+        nbformat.validate(notebook)
+    except Exception:  # nbformat raises many kinds for damaged files; each means "not readable"
+        return None
+    return notebook
 
 
 # Interruption: the journal says whose answers are still to be put back

@@ -9,16 +9,16 @@ LARGEST_LR = 1e4
 
 
 def warmup_cosine(
-    step: int, warmup_steps: int, total_steps: int, max_lr: float, min_lr: float = 0.0
+    step: int, warmup_steps: int, n_steps: int, max_lr: float, min_lr: float = 0.0
 ) -> float:
     """Return the learning rate of one step: a straight climb, then half a cosine down.
 
-    Steps count from 0, so a run uses step 0 to `total_steps - 1`:
+    Steps count from 0, so a run uses step 0 to `n_steps - 1`:
 
         step < warmup_steps:  max_lr · (step + 1) / warmup_steps
         otherwise:            min_lr + (max_lr - min_lr) · (1 + cos(π · progress)) / 2
-                              with progress = (step - warmup_steps) / (total_steps - warmup_steps)
-        step ≥ total_steps:   min_lr
+                              with progress = (step - warmup_steps) / (n_steps - warmup_steps)
+        step ≥ n_steps:       min_lr
 
     Step 0 therefore already learns, steps `warmup_steps - 1` and `warmup_steps` both have
     `max_lr`, and `min_lr` is what the step after the last would have
@@ -27,7 +27,7 @@ def warmup_cosine(
     Args:
         step: the step that is about to be taken, from 0.
         warmup_steps: number of climbing steps; 0 for none.
-        total_steps: length of the run, at least 1 and at least `warmup_steps`.
+        n_steps: length of the run, at least 1 and at least `warmup_steps`.
         max_lr: the highest rate.
         min_lr: the lowest rate, at most `max_lr`.
 
@@ -37,19 +37,19 @@ def warmup_cosine(
     Raises:
         TypeError, ValueError: a value of the wrong kind or range.
     """
-    _require_schedule(step, warmup_steps, total_steps, max_lr, min_lr)
-    if step >= total_steps:
+    _require_schedule(step, warmup_steps, n_steps, max_lr, min_lr)
+    if step >= n_steps:
         return min_lr
     if step < warmup_steps:
-        return max_lr * (step + 1) / warmup_steps
-    progress = (step - warmup_steps) / (total_steps - warmup_steps)
+        return _climb(step, warmup_steps, max_lr)
+    progress = (step - warmup_steps) / (n_steps - warmup_steps)
     return min_lr + (max_lr - min_lr) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def warmup_stable_decay(
     step: int,
     warmup_steps: int,
-    total_steps: int,
+    n_steps: int,
     decay_steps: int,
     max_lr: float,
     min_lr: float = 0.0,
@@ -58,11 +58,11 @@ def warmup_stable_decay(
 
     Steps count from 0:
 
-        step < warmup_steps:                 max_lr · (step + 1) / warmup_steps
-        step ≤ total_steps - decay_steps:    max_lr
-        otherwise:                           min_lr + (max_lr - min_lr) · left / decay_steps
-                                             with left = total_steps - step
-        step ≥ total_steps:                  min_lr
+        step < warmup_steps:           max_lr · (step + 1) / warmup_steps
+        step ≤ n_steps - decay_steps:  max_lr
+        otherwise:                     min_lr + (max_lr - min_lr) · left / decay_steps
+                                       with left = n_steps - step
+        step ≥ n_steps:                min_lr
 
     The level stretch needs no plan: a run can go on as long as it likes and decay when it is told
     to, which a cosine cannot (Hu et al. 2024, section 4, https://arxiv.org/abs/2404.06395).
@@ -70,9 +70,9 @@ def warmup_stable_decay(
     Args:
         step: the step that is about to be taken, from 0.
         warmup_steps: number of climbing steps; 0 for none.
-        total_steps: length of the run, at least 1.
+        n_steps: length of the run, at least 1.
         decay_steps: number of steps down, the last of the run; with `warmup_steps` at most
-            `total_steps`. 0 never goes down, `total_steps - warmup_steps` goes down all the way.
+            `n_steps`. 0 never goes down, `n_steps - warmup_steps` goes down all the way.
         max_lr: the highest rate.
         min_lr: the lowest rate, at most `max_lr`.
 
@@ -82,33 +82,38 @@ def warmup_stable_decay(
     Raises:
         TypeError, ValueError: a value of the wrong kind or range.
     """
-    _require_schedule(step, warmup_steps, total_steps, max_lr, min_lr)
+    _require_schedule(step, warmup_steps, n_steps, max_lr, min_lr)
     require_count("decay_steps", decay_steps)
-    if warmup_steps + decay_steps > total_steps:
+    if warmup_steps + decay_steps > n_steps:
         raise ValueError(
-            f"warmup_steps + decay_steps must be at most total_steps ({total_steps}), "
+            f"warmup_steps + decay_steps must be at most n_steps ({n_steps}), "
             f"but they are {warmup_steps} + {decay_steps}"
         )
-    if step >= total_steps:
+    if step >= n_steps:
         return min_lr if decay_steps else max_lr
     if step < warmup_steps:
-        return max_lr * (step + 1) / warmup_steps
-    left = total_steps - step
+        return _climb(step, warmup_steps, max_lr)
+    left = n_steps - step
     if left >= decay_steps:
         return max_lr
     return min_lr + (max_lr - min_lr) * left / decay_steps
 
 
+def _climb(step: int, warmup_steps: int, max_lr: float) -> float:
+    """Return the rate of a step of the warm-up, whose last already has `max_lr`."""
+    return max_lr * (step + 1) / warmup_steps
+
+
 def _require_schedule(
-    step: int, warmup_steps: int, total_steps: int, max_lr: float, min_lr: float
+    step: int, warmup_steps: int, n_steps: int, max_lr: float, min_lr: float
 ) -> None:
     """Raise unless the values that every schedule takes can be used."""
     require_count("step", step)
     require_count("warmup_steps", warmup_steps)
-    require_positive_int("total_steps", total_steps)
+    require_positive_int("n_steps", n_steps)
     require_range("max_lr", max_lr, 0.0, LARGEST_LR)
     require_range("min_lr", min_lr, 0.0, max_lr)
-    if warmup_steps > total_steps:
+    if warmup_steps > n_steps:
         raise ValueError(
-            f"warmup_steps must be at most total_steps ({total_steps}), but it is {warmup_steps}"
+            f"warmup_steps must be at most n_steps ({n_steps}), but it is {warmup_steps}"
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from llm_core.sampling.generating import StopIds, next_logits, require_prompt, stop_ids
+from llm_core.sampling.generating import StopIds, next_logits, one_prompt, stop_ids
 from llm_core.validate import require_count, require_positive_int, require_range
 
 
@@ -117,11 +117,9 @@ def beam_steps(
     """
     require_positive_int("n_beams", n_beams)
     require_count("max_new_tokens", max_new_tokens)
-    require_prompt(model, ids, None)
-    if ids.dim() == 2 and len(ids) != 1:
-        raise ValueError(f"ids must be one row for beam search, not {len(ids)}; search row by row")
+    prompt = one_prompt(model, ids, "search row by row")
     stops = set(stop_ids(model, stop_id).tolist())
-    return _steps(model, ids.reshape(1, -1), max_new_tokens, n_beams, stops)
+    return _steps(model, prompt, max_new_tokens, n_beams, stops)
 
 
 def _steps(

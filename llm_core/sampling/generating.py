@@ -103,12 +103,10 @@ def stream(
         TypeError, ValueError, IndexError: as `generate`, or more than one row.
     """
     choice = Choice(temperature, top_k, top_p, min_p, repetition_penalty, generator)
-    require_prompt(model, ids, None)
+    row = one_prompt(model, ids, "use generate for many")
     stops = set(stop_ids(model, stop_id).tolist())
     require_count("max_new_tokens", max_new_tokens)
-    if ids.dim() == 2 and len(ids) != 1:
-        raise ValueError(f"ids must be one row to stream, not {len(ids)}; use generate for many")
-    return _stream(model, choice, ids.reshape(1, -1), max_new_tokens, stops)
+    return _stream(model, choice, row, max_new_tokens, stops)
 
 
 def _stream(
@@ -218,6 +216,14 @@ def require_prompt(model: nn.Module, ids: Any, mask: Any) -> None:
             "mask must be True from a row's first token to its last column: padding stands on the "
             "left; pad_left(prompts) makes such rows and their mask"
         )
+
+
+def one_prompt(model: nn.Module, ids: Any, advice: str) -> Tensor:
+    """Return `ids` (T,) or (1, T) as (1, T); raise, with the advice, for more rows than one."""
+    require_prompt(model, ids, None)
+    if ids.dim() == 2 and len(ids) != 1:
+        raise ValueError(f"ids must be one row, not {len(ids)}; {advice}")
+    return ids.reshape(1, -1)  # (1, T)
 
 
 def stop_ids(model: nn.Module, stop_id: Any) -> Tensor:

@@ -80,7 +80,7 @@ class AttentionExplorer(Explorer):
         state = self._read(text)
         config = self._gpt.config
         super().__init__(n_layers=config.n_layers, n_heads=config.n_heads, text=text, **state)
-        self.observe(self._on_text, "text")
+        self.follow_text(self._read)
 
     def describe(self) -> str:
         """Return where the chosen query looks; `describe` in attention.js says the same."""
@@ -109,10 +109,6 @@ class AttentionExplorer(Explorer):
         self._draw_map(figure, left)
         self._draw_lines(right)
         figure.suptitle(f"Layer {self.layer}, head {self.head}", fontsize=11)
-
-    def _on_text(self, change: Any) -> None:
-        """Compute anew for a text that came from the page; keep the old picture if it is bad."""
-        self.take_over(self._read, change["new"])
 
     def _read(self, text: str) -> dict[str, Any]:
         """Return the traits that follow from `text`.

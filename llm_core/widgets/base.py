@@ -58,13 +58,17 @@ class Explorer(anywidget.AnyWidget):
             cls._css = _joined("kit.css", cls.style)
         super().__init_subclass__(**kwargs)
 
-    def take_over(self, read: Callable[[str], dict[str, Any]], text: str) -> None:
-        """Set the traits that `read(text)` returns; if the text is bad, say so and change nothing.
+    def follow_text(self, read: Callable[[str], dict[str, Any]]) -> None:
+        """From now on set the traits that `read(text)` returns whenever the trait `text` changes.
+
+        If the text is bad, the notice says so and all else stays.
 
         Args:
             read: raises TypeError or ValueError for a text that cannot be shown.
-            text: what came from the page.
         """
+        self.observe(lambda change: self._take_over(read, change["new"]), "text")
+
+    def _take_over(self, read: Callable[[str], dict[str, Any]], text: str) -> None:
         try:
             state = read(text)
         except (TypeError, ValueError) as error:

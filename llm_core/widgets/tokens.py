@@ -91,7 +91,7 @@ class TokenExplorer(Explorer):
             text=text,
             **self._read(text),
         )
-        self.observe(self._on_text, "text")
+        self.follow_text(self._read)
 
     def ids(self) -> list[int]:
         """Return the ids of the text with the present number of merges, as `encode` gives them."""
@@ -149,10 +149,6 @@ class TokenExplorer(Explorer):
         made = printable(left + right)
         return f'merge {self.merges} makes "{made}" of "{printable(left)}" and "{printable(right)}"'
 
-    def _on_text(self, change: Any) -> None:
-        """Cut a text that came from the page; keep the old picture if it is bad."""
-        self.take_over(self._read, change["new"])
-
     def _read(self, text: str) -> dict[str, Any]:
         """Return the traits that follow from `text`.
 
@@ -187,18 +183,6 @@ def merge_table(bpe: BPETokenizer) -> np.ndarray:
     return np.array(rows, dtype=np.int64).reshape(-1, 3)
 
 
-@cache
-def _default_tokenizers() -> tuple[CharTokenizer, WordTokenizer, BPETokenizer]:
-    """Return the three tokenizers, trained on the stories of the course."""
-    stories = load_text("stories")
-    end = ["<|endoftext|>"]
-    return (
-        CharTokenizer.train(stories, end),
-        WordTokenizer.train(stories, special_tokens=end),
-        BPETokenizer.train(stories, DEFAULT_VOCAB_SIZE, end),
-    )
-
-
 def _require_tokenizers(
     chars: Any, words: Any, bpe: Any
 ) -> tuple[CharTokenizer, WordTokenizer, BPETokenizer]:
@@ -216,6 +200,18 @@ def _require_tokenizers(
         if not isinstance(value, kind):
             raise TypeError(f"{name} must be a {kind.__name__}, not {type(value).__name__}")
     return chars, words, bpe
+
+
+@cache
+def _default_tokenizers() -> tuple[CharTokenizer, WordTokenizer, BPETokenizer]:
+    """Return the three tokenizers, trained on the stories of the course."""
+    stories = load_text("stories")
+    end = ["<|endoftext|>"]
+    return (
+        CharTokenizer.train(stories, end),
+        WordTokenizer.train(stories, special_tokens=end),
+        BPETokenizer.train(stories, DEFAULT_VOCAB_SIZE, end),
+    )
 
 
 def _ratio(bytes_: int, tokens: int) -> str:
