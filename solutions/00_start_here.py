@@ -75,6 +75,8 @@ StoryTeller()
 # The same in Python: a model, a beginning, a continuation.
 
 # %%
+import textwrap
+
 from llm_core.pretrained import load_pretrained
 from llm_core.sampling import generate
 
@@ -85,7 +87,7 @@ beginning = "Once there was a queen called"
 ids = torch.tensor([tokenizer.encode(beginning)])
 story = generate(model, ids, max_new_tokens=49, temperature=0)
 
-print(tokenizer.decode(story[0].tolist()))
+print(textwrap.fill(tokenizer.decode(story[0].tolist()), width=80))
 
 # %% [markdown]
 # A model this small knows 168 words and signs, and no world. The large ones that you have met work
@@ -101,14 +103,14 @@ print(tokenizer.decode(story[0].tolist()))
 # | 01 tokens | from a text to numbers, and to examples that a model can learn from |
 # | 02 embeddings | from a number to a vector with a meaning |
 # | 03 positions | telling the model what comes first |
-# | **04 attention** | tokens that look at each other |
+# | 04 attention | tokens that look at each other |
 # | 05 block | attention with what it takes to pile up many of them |
 # | 06 model | the whole stack, counted and measured |
 # | 07 training | making it learn, and watching it do so |
 # | 08 sampling | making it speak |
 #
-# In this release the chapters 00 to 08 are finished. Work through them in order: each uses the
-# words that the ones before it have explained.
+# This release ends with chapter 08. Work through the chapters in order: each uses the words that
+# the ones before it have explained.
 
 # %% [markdown]
 # ## How the exercises work
@@ -270,7 +272,9 @@ check("start_here.pairwise_dots", pairwise_dots)
 # ### Rows of a table
 #
 # A model keeps one vector for each token in a table, and a text is a list of row numbers, the ids.
-# Indexing with a list of numbers picks those rows, in that order, with repeats: a **row look-up**.
+# Indexing with a tensor of numbers picks those rows, in that order, with repeats: a **row look-up**.
+# A plain list does the same, which makes two pairs of brackets: `table[[2, 0, 2]]`. The outer pair
+# says *index*, the inner one is the list.
 
 # %%
 table = torch.tensor([[0.0, 0.1], [1.0, 1.1], [2.0, 2.1]])

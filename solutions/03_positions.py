@@ -828,6 +828,7 @@ for t, s in ((5, 2), (25, 22), (105, 102), (5, 4)):
 # | **halves** | dimensions $i$ and $i + D/2$ | Llama models in Hugging Face's library, `llm_core` |
 #
 # `positions.rotary_angles(T, D)` returns cosine and sine of the angles, each of shape $(T, D/2)$.
+# And `x.chunk(2, dim=-1)` cuts `x` into two equal parts along its last axis, the two halves.
 
 # %% [markdown]
 # ### Exercise 5: rotary positions

@@ -29,6 +29,7 @@
 import math
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -472,8 +473,9 @@ check("model.init_std", init_std)
 # ### Take it away: what a good start is worth
 #
 # Two models, equal but for the standard deviation, trained for 60 steps. `Trainer` is the course's
-# training loop; `07_training` takes it apart, here it is a tool. The **optimizer** inside, AdamW,
-# is the rule that turns gradients into steps.
+# training loop; `07_training` takes it apart, here it is a tool. The optimizer inside, AdamW,
+# is the rule that turns gradients into steps. `trainer.on("step", f)` asks the loop to call `f`
+# after every step, with the trainer itself; our `f` notes the loss.
 
 # %%
 from llm_core.training import TrainConfig, Trainer
@@ -786,7 +788,7 @@ beginning = torch.tensor([tokenizer.encode("Once there was a")])
 for name, speaker in (("untrained", fresh), ("trained", storyteller)):
     rng = torch.Generator().manual_seed(1)
     story = generate(speaker, beginning, 26, temperature=0.8, generator=rng)
-    print(f"{name}: {tokenizer.decode(story[0].tolist())}\n")
+    print(textwrap.fill(f"{name}: {tokenizer.decode(story[0].tolist())}", width=80) + "\n")
 
 # %% [markdown]
 # And at temperature 0, where the likeliest token is always taken, the untrained one does what

@@ -28,6 +28,7 @@
 import math
 import sys
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 
@@ -445,7 +446,7 @@ check("training.cross_entropy_gradient", cross_entropy_gradient)
 # %% [markdown]
 # ## 4. Down the valley: from plain descent to AdamW
 #
-# An **optimizer** is the rule that turns gradients into steps. To see what the rules do, we look at
+# An optimizer is the rule that turns gradients into steps. To see what the rules do, we look at
 # a model with two parameters. Its loss is a valley: flat along the first parameter, 25 times as
 # steep across, along the second. Real losses are like that in millions of directions.
 
@@ -1808,7 +1809,7 @@ def write_story(model):
     return tokenizer.decode(written[len(begin) :].tolist()).split(STORY_END)[0]
 
 
-print("before training:", write_story(model)[:150], "...")
+print(textwrap.fill(f"before training: {write_story(model)[:150]} ...", width=80))
 
 # %% [markdown]
 # ### What comes first?
@@ -1880,7 +1881,7 @@ print("at most 0.10 nats per token above the floor:", above <= 0.10)
 # now?
 
 # %% tags=["nbval-ignore-output"]
-print(write_story(model))
+print(textwrap.fill(write_story(model), width=80))
 
 # %% [markdown]
 # The sentences are sentences. The facts still slip now and then: count the pears, or check the

@@ -1121,6 +1121,16 @@ def test_progress_shows_chapters_in_text_and_html():
     html = progress()._repr_html_()
     assert html.count('scope="col"') == 3
     assert "<caption" in html
+    assert "<td" in html
+
+
+def test_progress_lists_the_exercises_of_chapters_that_are_begun():
+    assert repr(progress()).splitlines()[1:] == ["Chapter 99 toy: 0 of 2 passed"]
+    html = progress()._repr_html_()
+    assert "99 toy: 0 of 2 passed" in html
+    assert "<td" not in html
+    record.remember_answer("toy.recap", 0, right=False)
+    assert "  open: A pair" in repr(progress()).splitlines()
 
 
 @pytest.mark.parametrize(
