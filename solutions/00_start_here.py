@@ -272,9 +272,9 @@ check("start_here.pairwise_dots", pairwise_dots)
 # ### Rows of a table
 #
 # A model keeps one vector for each token in a table, and a text is a list of row numbers, the ids.
-# Indexing with a tensor of numbers picks those rows, in that order, with repeats: a **row look-up**.
-# A plain list does the same, which makes two pairs of brackets: `table[[2, 0, 2]]`. The outer pair
-# says *index*, the inner one is the list.
+# Indexing with a tensor of numbers picks those rows, in that order, with repeats: a **row
+# look-up**. A plain list does the same, which makes two pairs of brackets: in `table[[2, 0, 2]]`
+# the outer pair asks for rows, and the inner one is the list.
 
 # %%
 table = torch.tensor([[0.0, 0.1], [1.0, 1.1], [2.0, 2.1]])

@@ -530,8 +530,8 @@ losses = train_table(next_token)
 # we can count: how often does each token follow each other one in the text? Their loss is a floor
 # under every such model.
 #
-# `index_put_(..., accumulate=True)` does the counting. For every pair of neighbours it adds 1 to the
-# table, in the row of the first token and the column of the second.
+# `index_put_(..., accumulate=True)` does the counting. For every pair of neighbours it adds 1 to
+# the table, in the row of the first token and the column of the second.
 
 # %%
 pairs = torch.zeros(V, V).index_put_((ids[:-1], ids[1:]), torch.tensor(1.0), accumulate=True)
