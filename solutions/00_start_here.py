@@ -50,7 +50,7 @@ check_environment()
 #
 # A **model** is a computation with many adjustable numbers. **Training** adjusts them, on many
 # examples, until the model does its task well. The course comes with a small model that was trained
-# on short stories, by the code that you are going to write.
+# on short stories, by the code that you are going to write. We call it the storyteller.
 #
 # For a model, a text is a row of **tokens**: here, words and signs such as the full stop. Each
 # token that the model knows has a number, its **id**.
@@ -117,7 +117,8 @@ print(textwrap.fill(tokenizer.decode(story[0].tolist()), width=80))
 #
 # An exercise is a function with a description and no body. You replace the line
 # `raise NotImplementedError` with your code, run the cell, and run the **check** under it. It says
-# in one sentence whether your function is right, and if not, what is wrong.
+# in one sentence whether your function is right, and if not, what is wrong. Where an exercise is cut
+# into steps, each step has such a line.
 #
 # - `hint("start_here.center_rows")` in a new cell shows a hint; run it again for the next one.
 # - Nothing that comes later needs your answer. Skip what you like.
@@ -339,5 +340,5 @@ progress()
 #
 # - Next: [01 tokens](01_tokens.ipynb).
 # - Write `pairwise_dots` with `torch.einsum`. Which letters disappear, and why?
-# - Give the story teller the beginning *Once there was a girl called Mia. She had a*. Which tokens
+# - Give the storyteller the beginning *Once there was a girl called Mia. She had a*. Which tokens
 #   can follow, and which does the model rule out?

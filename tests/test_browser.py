@@ -27,7 +27,7 @@ from hand import (
 
 pytestmark = NEEDS_BROWSER
 
-ATTENTION, STORY = "Attention explorer", "Story teller"
+ATTENTION, STORY = "Attention explorer", "Storyteller"
 
 SMALL_MODEL = """\
 import torch
