@@ -117,8 +117,8 @@ print(textwrap.fill(tokenizer.decode(story[0].tolist()), width=80))
 #
 # An exercise is a function with a description and no body. You replace the line
 # `raise NotImplementedError` with your code, run the cell, and run the **check** under it. It says
-# in one sentence whether your function is right, and if not, what is wrong. Where an exercise is cut
-# into steps, each step has such a line.
+# in one sentence whether your function is right, and if not, what is wrong. Where an exercise is
+# cut into steps, each step has such a line.
 #
 # - `hint("start_here.center_rows")` in a new cell shows a hint; run it again for the next one.
 # - Nothing that comes later needs your answer. Skip what you like.
