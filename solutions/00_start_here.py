@@ -58,6 +58,8 @@ check_environment()
 # The model reads a beginning and says, for each token that it knows, how likely that token is to
 # come next. One is drawn, added to the text, and the model is asked again.
 #
+# Until its cell has run, all you see is a saved picture. So run the cell below; the buttons appear.
+#
 # **Things to try:** press *Generate*. Then move *temperature*, which says how daring the draw is,
 # to 0, and to 2. What happens to the story, and to the bars of likely next tokens? (The **seed** is
 # the number from which the random draws start: the same seed draws the same story again.)
