@@ -2098,6 +2098,7 @@ progress()
 # %% [markdown]
 # ## Go further
 #
+# - Next: [08 sampling](08_sampling.ipynb).
 # - Train the model of section 10 without Muon (`COURSE.train_config(140, muon_lr=None)`). How many
 #   steps does it need to come as far?
 # - Give the over-fitting model of section 9 `dropout=0.3`, then more stories. Which helps more?
