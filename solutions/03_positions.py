@@ -11,7 +11,7 @@
 # **You will build** sinusoidal and learned positions, which are added to a token's vector, rotary
 # positions, which turn it, and ALiBi, which makes far tokens count less.
 #
-# **You need** the chapters 00 to 02: dot products, broadcasting, embeddings, gradients; and sine
+# **You need** chapters 00 to 02: dot products, broadcasting, embeddings, gradients; and sine
 # and cosine from school.
 #
 # **Time:** about 75 minutes to read and solve, 80 seconds to run.

@@ -12,7 +12,7 @@
 # **You will build** the stack from ids to logits, its first random numbers, the gradient of a table
 # that is used at both ends, a test for leaks, and the counts of parameters, operations and memory.
 #
-# **You need** the chapters 02 to 05: embeddings, positions, attention, the block, and the loss
+# **You need** chapters 02 to 05: embeddings, positions, attention, the block, and the loss
 # −ln p.
 #
 # **Time:** about 80 minutes to read and solve, 80 seconds to run.
@@ -54,7 +54,7 @@ _ = torch.set_printoptions(precision=2, sci_mode=False)
 # %% [markdown]
 # ## Warm-up
 #
-# Five questions on the chapters 02 to 05. Answer from memory, then read why each option is right or
+# Five questions on chapters 02 to 05. Answer from memory, then read why each option is right or
 # wrong.
 
 # %%

@@ -12,7 +12,7 @@
 # **You will build** the loss and its gradient, the optimizers from plain descent to AdamW, the
 # schedule of the learning rate, clipping, and the training loop.
 #
-# **You need** the chapters 04 to 06: softmax, the block, the model and its logits.
+# **You need** chapters 04 to 06: softmax, the block, the model and its logits.
 #
 # **Time:** about 120 minutes to read and solve, 150 seconds to run.
 
@@ -55,7 +55,7 @@ _ = torch.set_printoptions(precision=3, sci_mode=False)
 # %% [markdown]
 # ## Warm-up
 #
-# Five questions on the chapters 04 to 06. Answer from memory, then read why each option is right or
+# Five questions on chapters 04 to 06. Answer from memory, then read why each option is right or
 # wrong.
 
 # %%
