@@ -50,13 +50,15 @@ check_environment()
 #
 # A **model** is a computation with many adjustable numbers. **Training** adjusts them, on many
 # examples, until the model does its task well. The course comes with a small model that was trained
-# on short stories, by the code that you are going to write.
+# on short stories, by the code that you are going to write. We call it the storyteller.
 #
 # For a model, a text is a row of **tokens**: here, words and signs such as the full stop. Each
 # token that the model knows has a number, its **id**.
 #
 # The model reads a beginning and says, for each token that it knows, how likely that token is to
 # come next. One is drawn, added to the text, and the model is asked again.
+#
+# Until its cell has run, all you see is a saved picture. So run the cell below; the buttons appear.
 #
 # **Things to try:** press *Generate*. Then move *temperature*, which says how daring the draw is,
 # to 0, and to 2. What happens to the story, and to the bars of likely next tokens? (The **seed** is
@@ -75,6 +77,8 @@ StoryTeller()
 # The same in Python: a model, a beginning, a continuation.
 
 # %%
+import textwrap
+
 from llm_core.pretrained import load_pretrained
 from llm_core.sampling import generate
 
@@ -85,7 +89,7 @@ beginning = "Once there was a queen called"
 ids = torch.tensor([tokenizer.encode(beginning)])
 story = generate(model, ids, max_new_tokens=49, temperature=0)
 
-print(tokenizer.decode(story[0].tolist()))
+print(textwrap.fill(tokenizer.decode(story[0].tolist()), width=80))
 
 # %% [markdown]
 # A model this small knows 168 words and signs, and no world. The large ones that you have met work
@@ -101,21 +105,22 @@ print(tokenizer.decode(story[0].tolist()))
 # | 01 tokens | from a text to numbers, and to examples that a model can learn from |
 # | 02 embeddings | from a number to a vector with a meaning |
 # | 03 positions | telling the model what comes first |
-# | **04 attention** | tokens that look at each other |
+# | 04 attention | tokens that look at each other |
 # | 05 block | attention with what it takes to pile up many of them |
 # | 06 model | the whole stack, counted and measured |
 # | 07 training | making it learn, and watching it do so |
 # | 08 sampling | making it speak |
 #
-# In this release the chapters 00 to 08 are finished. Work through them in order: each uses the
-# words that the ones before it have explained.
+# This release ends with chapter 08. Work through the chapters in order: each uses the words that
+# the ones before it have explained.
 
 # %% [markdown]
 # ## How the exercises work
 #
 # An exercise is a function with a description and no body. You replace the line
 # `raise NotImplementedError` with your code, run the cell, and run the **check** under it. It says
-# in one sentence whether your function is right, and if not, what is wrong.
+# in one sentence whether your function is right, and if not, what is wrong. Where an exercise is
+# cut into steps, each step has such a line.
 #
 # - `hint("start_here.center_rows")` in a new cell shows a hint; run it again for the next one.
 # - Nothing that comes later needs your answer. Skip what you like.
@@ -270,7 +275,9 @@ check("start_here.pairwise_dots", pairwise_dots)
 # ### Rows of a table
 #
 # A model keeps one vector for each token in a table, and a text is a list of row numbers, the ids.
-# Indexing with a list of numbers picks those rows, in that order, with repeats: a **row look-up**.
+# Indexing with a tensor of numbers picks those rows, in that order, with repeats: a **row
+# look-up**. A plain list does the same, which makes two pairs of brackets: in `table[[2, 0, 2]]`
+# the outer pair asks for rows, and the inner one is the list.
 
 # %%
 table = torch.tensor([[0.0, 0.1], [1.0, 1.1], [2.0, 2.1]])
@@ -335,5 +342,5 @@ progress()
 #
 # - Next: [01 tokens](01_tokens.ipynb).
 # - Write `pairwise_dots` with `torch.einsum`. Which letters disappear, and why?
-# - Give the story teller the beginning *Once there was a girl called Mia. She had a*. Which tokens
+# - Give the storyteller the beginning *Once there was a girl called Mia. She had a*. Which tokens
 #   can follow, and which does the model rule out?

@@ -1649,6 +1649,7 @@ progress()
 # %% [markdown]
 # ## Go further
 #
+# - Next: [02 embeddings](02_embeddings.ipynb).
 # - Train a tokenizer on text in another language. How many bytes per token does it reach on that
 #   text, and how many on English?
 # - Count to 2,000 with the tokenizer of the documentation. Which numbers are one token, and what

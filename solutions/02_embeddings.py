@@ -529,6 +529,9 @@ losses = train_table(next_token)
 # How good can it get? A model that sees one token only can do no better than the true shares, which
 # we can count: how often does each token follow each other one in the text? Their loss is a floor
 # under every such model.
+#
+# `index_put_(..., accumulate=True)` does the counting. For every pair of neighbours it adds 1 to
+# the table, in the row of the first token and the column of the second.
 
 # %%
 pairs = torch.zeros(V, V).index_put_((ids[:-1], ids[1:]), torch.tensor(1.0), accumulate=True)
@@ -957,7 +960,7 @@ def train(ids, text_of, C, epochs, rng, on_step):
     counts = torch.bincount(ids, minlength=V)
     keep, noise = embeddings.keep_probability(counts), embeddings.noise_distribution(counts)
     vectors, companies = (torch.rand(V, C, generator=rng) - 0.5) / C, torch.zeros(V, C)
-    with tqdm(total=epochs * 100, desc="skip-gram", unit="%", file=sys.stdout) as bar:
+    with tqdm(total=100, desc="skip-gram", unit="%", file=sys.stdout) as bar:
         for epoch in range(epochs):
             kept = torch.rand(len(ids), generator=rng) < keep[ids]
             pairs = embeddings.skipgram_pairs(ids[kept], WINDOW, text_of[kept])  # (M, 2)
@@ -981,7 +984,7 @@ def train(ids, text_of, C, epochs, rng, on_step):
 # ### Watch the vectors move
 #
 # The map below is drawn anew while the training runs. At the start all vectors are tiny and random,
-# a knot in the middle. **What to look for:** which groups part first, and which late? Afterwards,
+# a knot in the middle. What to look for: which groups part first, and which late? Afterwards,
 # move the slider to see it again, and point at a word to see its way.
 
 # %%
@@ -1295,8 +1298,9 @@ figure, axes = plt.subplots(1, 2, figsize=(9, 3.6))
 for axis, up in zip(axes, (1, 2), strict=True):
     across_and_up = points[:, [0, up]].tolist()
     axis.scatter(*zip(*across_and_up, strict=True))
-    for place, kind in zip(across_and_up, KINDS, strict=True):
-        axis.annotate(kind, place, xytext=(6, 4), textcoords="offset points")
+    for place, (kind, traits) in zip(across_and_up, KINDS.items(), strict=True):
+        lift = -12 if "royal" in traits else 4  # neighbours' names, one below the other
+        axis.annotate(kind, place, xytext=(6, lift), textcoords="offset points")
     axis.set(xlabel="first direction", ylabel=f"direction {up + 1}", xticks=[], yticks=[])
     axis.margins(0.25)
 show_figure(
@@ -1534,7 +1538,7 @@ by_loop = train(story_ids[some], text_of[some], 24, epochs=1, rng=rng, on_step=l
 
 rng = torch.Generator().manual_seed(7)
 by_module = embeddings.train_skipgram(
-    story_lists[:300], V, d_model=24, epochs=1, batch_size=BATCH, generator=rng
+    story_lists[:300], V, d_model=24, epochs=1, batch_size=BATCH, generator=rng, progress=False
 )
 
 # %%
@@ -1592,6 +1596,7 @@ progress()
 # %% [markdown]
 # ## Go further
 #
+# - Next: [03 positions](03_positions.ipynb).
 # - Train with a window of 2, and of 10. Which neighbours does *river* have then? A narrow window
 #   finds words that can take each other's place, a wide one words of the same topic.
 # - Use `vectors + companies`, or `companies` alone, for the analogies. Which family gains?

@@ -11,7 +11,7 @@
 # **You will build** sinusoidal and learned positions, which are added to a token's vector, rotary
 # positions, which turn it, and ALiBi, which makes far tokens count less.
 #
-# **You need** the chapters 00 to 02: dot products, broadcasting, embeddings, gradients; and sine
+# **You need** chapters 00 to 02: dot products, broadcasting, embeddings, gradients; and sine
 # and cosine from school.
 #
 # **Time:** about 75 minutes to read and solve, 50 seconds to run.
@@ -828,6 +828,7 @@ for t, s in ((5, 2), (25, 22), (105, 102), (5, 4)):
 # | **halves** | dimensions $i$ and $i + D/2$ | Llama models in Hugging Face's library, `llm_core` |
 #
 # `positions.rotary_angles(T, D)` returns cosine and sine of the angles, each of shape $(T, D/2)$.
+# And `x.chunk(2, dim=-1)` cuts `x` into two equal parts along its last axis, the two halves.
 
 # %% [markdown]
 # ### Exercise 5: rotary positions
@@ -1306,6 +1307,7 @@ progress()
 # %% [markdown]
 # ## Go further
 #
+# - Next: [04 attention](04_attention.ipynb).
 # - In section 12, train rotary models with `rope_base=1_000_000` and with `rope_base=100`. Which
 #   holds longer?
 # - In the trained rotary model, replace `cos` and `sin` of every `block.attention` by those of the

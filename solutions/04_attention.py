@@ -564,8 +564,10 @@ changed_scores = queries @ changed_keys.T / math.sqrt(3)
 late_changed = attention.softmax(changed_scores, dim=-1) * mask
 right_changed = attention.softmax(changed_scores.masked_fill(~mask, float("-inf")), dim=-1)
 
-print("'the', mask after softmax: ", late[2], "->", late_changed[2])
-print("'the', mask before softmax:", causal_weights[2], "->", right_changed[2])
+print("weights of 'the', mask after softmax: ", late[2])
+print("  with another last token:            ", late_changed[2])
+print("weights of 'the', mask before softmax:", causal_weights[2])
+print("  with another last token:            ", right_changed[2])
 
 # %% [markdown]
 # A token that comes three places later moved the weights of *the*. A model could use such a leak to
@@ -993,6 +995,10 @@ reveal(
 # watch the loss of chapter 02: how surprised a model is, on average, by the token that really comes
 # next, in nats. Training moves the parameters, step by step, to where the loss is smaller; the
 # optimizer is `AdamW`, as in chapter 03.
+#
+# The layers stand in an `nn.ModuleList`: a list whose modules torch knows of. In a plain list,
+# training would not find their parameters. `chunk(3, dim=-1)` cuts the last axis into three equal
+# parts, as it cut two halves in chapter 03.
 
 
 # %%
@@ -1291,6 +1297,7 @@ progress()
 # %% [markdown]
 # ## Go further
 #
+# - Next: [05 block](05_block.ipynb).
 # - In section 10, give both models the mask and take the scale away from one. At `d_model=64` the
 #   difference is small. At which width does it show?
 # - Make a head that always looks exactly two tokens back. Which queries and keys do it, if every

@@ -1456,6 +1456,7 @@ progress()
 # %% [markdown]
 # ## Go further
 #
+# - Next: [06 model](06_model.ipynb).
 # - Train *residual, post-norm* with a third of the learning rate: `train("residual, post-norm",
 #   1e-3)`. How does it compare now? And pre-norm with three times as much?
 # - In `AnyBlock`, divide every sub-layer's output by $\sqrt{48}$ (there are 48 of them). What does

@@ -12,7 +12,7 @@
 # **You will build** the stack from ids to logits, its first random numbers, the gradient of a table
 # that is used at both ends, a test for leaks, and the counts of parameters, operations and memory.
 #
-# **You need** the chapters 02 to 05: embeddings, positions, attention, the block, and the loss
+# **You need** chapters 02 to 05: embeddings, positions, attention, the block, and the loss
 # −ln p.
 #
 # **Time:** about 80 minutes to read and solve, 65 seconds to run.
@@ -29,6 +29,7 @@
 import math
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -53,7 +54,7 @@ _ = torch.set_printoptions(precision=2, sci_mode=False)
 # %% [markdown]
 # ## Warm-up
 #
-# Five questions on the chapters 02 to 05. Answer from memory, then read why each option is right or
+# Five questions on chapters 02 to 05. Answer from memory, then read why each option is right or
 # wrong.
 
 # %%
@@ -472,8 +473,9 @@ check("model.init_std", init_std)
 # ### Take it away: what a good start is worth
 #
 # Two models, equal but for the standard deviation, trained for 60 steps. `Trainer` is the course's
-# training loop; `07_training` takes it apart, here it is a tool. The **optimizer** inside, AdamW,
-# is the rule that turns gradients into steps.
+# training loop; `07_training` takes it apart, here it is a tool. The optimizer inside, AdamW,
+# is the rule that turns gradients into steps. `trainer.on("step", f)` asks the loop to call `f`
+# after every step, with the trainer itself; our `f` notes the loss.
 
 # %%
 from llm_core.training import TrainConfig, Trainer
@@ -786,7 +788,7 @@ beginning = torch.tensor([tokenizer.encode("Once there was a")])
 for name, speaker in (("untrained", fresh), ("trained", storyteller)):
     rng = torch.Generator().manual_seed(1)
     story = generate(speaker, beginning, 26, temperature=0.8, generator=rng)
-    print(f"{name}: {tokenizer.decode(story[0].tolist())}\n")
+    print(textwrap.fill(f"{name}: {tokenizer.decode(story[0].tolist())}", width=80) + "\n")
 
 # %% [markdown]
 # And at temperature 0, where the likeliest token is always taken, the untrained one does what
@@ -1513,6 +1515,7 @@ progress()
 # %% [markdown]
 # ## Go further
 #
+# - Next: [07 training](07_training.ipynb).
 # - In section 10, set `STEPS = 3000` and train the three depths with one seed each (a few minutes).
 #   What has become of the differences? Then give each depth its own best learning rate.
 # - Untie the weights of the storyteller and train both for 150 steps. Does the one with more

@@ -12,7 +12,7 @@
 # **You will build** the loss and its gradient, the optimizers from plain descent to AdamW, the
 # schedule of the learning rate, clipping, and the training loop.
 #
-# **You need** the chapters 04 to 06: softmax, the block, the model and its logits.
+# **You need** chapters 04 to 06: softmax, the block, the model and its logits.
 #
 # **Time:** about 120 minutes to read and solve, 100 seconds to run.
 
@@ -28,6 +28,7 @@
 import math
 import sys
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 
@@ -54,7 +55,7 @@ _ = torch.set_printoptions(precision=3, sci_mode=False)
 # %% [markdown]
 # ## Warm-up
 #
-# Five questions on the chapters 04 to 06. Answer from memory, then read why each option is right or
+# Five questions on chapters 04 to 06. Answer from memory, then read why each option is right or
 # wrong.
 
 # %%
@@ -445,7 +446,7 @@ check("training.cross_entropy_gradient", cross_entropy_gradient)
 # %% [markdown]
 # ## 4. Down the valley: from plain descent to AdamW
 #
-# An **optimizer** is the rule that turns gradients into steps. To see what the rules do, we look at
+# An optimizer is the rule that turns gradients into steps. To see what the rules do, we look at
 # a model with two parameters. Its loss is a valley: flat along the first parameter, 25 times as
 # steep across, along the second. Real losses are like that in millions of directions.
 
@@ -1808,7 +1809,7 @@ def write_story(model):
     return tokenizer.decode(written[len(begin) :].tolist()).split(STORY_END)[0]
 
 
-print("before training:", write_story(model)[:150], "...")
+print(textwrap.fill(f"before training: {write_story(model)[:150]} ...", width=80))
 
 # %% [markdown]
 # ### What comes first?
@@ -1880,7 +1881,7 @@ print("at most 0.10 nats per token above the floor:", above <= 0.10)
 # now?
 
 # %% tags=["nbval-ignore-output"]
-print(write_story(model))
+print(textwrap.fill(write_story(model), width=80))
 
 # %% [markdown]
 # The sentences are sentences. The facts still slip now and then: count the pears, or check the
@@ -2157,6 +2158,7 @@ progress()
 # %% [markdown]
 # ## Go further
 #
+# - Next: [08 sampling](08_sampling.ipynb).
 # - Train the model of section 10 without Muon (`COURSE.train_config(140, muon_lr=None)`). How many
 #   steps does it need to come as far?
 # - Give the over-fitting model of section 9 `dropout=0.3`, then more stories. Which helps more?

@@ -27,6 +27,7 @@
 # %%
 import re
 import sys
+import textwrap
 from collections import Counter
 from itertools import pairwise
 
@@ -734,7 +735,7 @@ def answers_by(**choice):
     return [answer.split(".")[0].strip() + "." for answer in answers]
 
 
-print(questions[0], "->", answers_by(temperature=0)[0])
+print(textwrap.fill(f"{questions[0]} -> {answers_by(temperature=0)[0]}", width=80))
 
 # %%
 penalties = [1.0, 1.3, 2.0, 3.0]
@@ -1118,7 +1119,7 @@ show_figure(
 )
 
 # %%
-print(tokenizer.decode(beam_story))
+print(textwrap.fill(tokenizer.decode(beam_story), width=80))
 real, beam = surprises(real_story), surprises(beam_story)
 print("less surprising, on average:", sum(beam) / len(beam) < sum(real) / len(real))
 

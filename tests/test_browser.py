@@ -30,7 +30,7 @@ from small import model_cell
 
 pytestmark = NEEDS_BROWSER
 
-ATTENTION, STORY = "Attention explorer", "Story teller"
+ATTENTION, STORY = "Attention explorer", "Storyteller"
 
 SMALL_TEXT = "Tom had a red ball. He lost the ball in the garden. Mia found it."
 SMALL_MODEL = f"""\

@@ -243,7 +243,7 @@ def _reads_what_is_clicked(hand: Hand, expected: Any) -> None:
     """A click on the first candidate of the first step must show its numbers."""
     canvas = hand.widget.locator("canvas")
     hand.widget.locator(".llm-tree").evaluate("node => { node.scrollLeft = 0; }")
-    canvas.click(position={"x": 1.5 * 112, "y": 19})
+    canvas.click(position={"x": 1.5 * 144, "y": 19})
     hand.settle()
     reading = hand.widget.locator(".llm-reading").inner_text()
     assert reading.startswith(f'"{expected.nodes[1]["text"]}" ')

@@ -1079,6 +1079,9 @@ def test_hints_come_one_at_a_time_then_the_solution():
         (16.0, 8, "the guess is 8 above the outcome, 2 times as large"),
         (2, 8.0, "the guess is 6 below the outcome, 4 times smaller"),
         (8, torch.tensor(8.0), "the guess is right"),
+        (math.log(168), 5.1, "the guess is close, 0.024 above the outcome"),
+        (0.67, 0.66, "the guess is close, 0.01 above the outcome"),
+        (5.0, 5.12, "the guess is 0.12 below the outcome, 1.02 times smaller"),
         (0.5, 0.0, "the guess is 0.5 above the outcome"),
         (-1, 1, "the guess is 2 below the outcome"),
         (-4.0, -2.0, "the guess is 2 below the outcome, 2 times as large"),
@@ -1121,6 +1124,16 @@ def test_progress_shows_chapters_in_text_and_html():
     html = progress()._repr_html_()
     assert html.count('scope="col"') == 3
     assert "<caption" in html
+    assert "<td" in html
+
+
+def test_progress_lists_the_exercises_of_chapters_that_are_begun():
+    assert repr(progress()).splitlines()[1:] == ["Chapter 99 toy: 0 of 2 passed"]
+    html = progress()._repr_html_()
+    assert "99 toy: 0 of 2 passed" in html
+    assert "<td" not in html
+    record.remember_answer("toy.recap", 0, right=False)
+    assert "  open: A pair" in repr(progress()).splitlines()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from llm_core.exercises.show import clean, describe, number
 
 _guesses: dict[str, Any] = {}
 """The guesses of this session, by id."""
+_CLOSE = 0.02
+"""The share of the outcome by which a guess may miss it and is still called close."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,6 +104,8 @@ def _compare_numbers(guess: float, outcome: float) -> str:
         return "the guess is right"
     gap = abs(guess - outcome)
     side = "above" if guess > outcome else "below"
+    if gap <= _CLOSE * abs(outcome):
+        return f"the guess is close, {number(gap, 3)} {side} the outcome"
     text = f"the guess is {number(gap, 3)} {side} the outcome"
     if guess * outcome > 0:
         larger, smaller = max(abs(guess), abs(outcome)), min(abs(guess), abs(outcome))

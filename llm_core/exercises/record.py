@@ -49,6 +49,9 @@ def remember_answer(id: str, question: int, right: bool) -> str | None:
 class Progress:
     """Which exercises are passed; shows itself as a table.
 
+    A chapter that has not been begun is one line; its exercises appear with the first that is
+    passed, or the first quiz question that is answered.
+
     Attributes:
         chapters: all chapters of this release.
         passed: ids of the exercises that are passed.
@@ -94,8 +97,10 @@ class Progress:
         return f"<tbody>{rows}</tbody>"
 
     def _rows(self, chapter: Chapter) -> list[tuple[str, str, str]]:
-        """Return (state, title, id) of every exercise and quiz of a chapter."""
-        rows = []
+        """Return (state, title, id) of every exercise and quiz of a chapter that is begun."""
+        rows: list[tuple[str, str, str]] = []
+        if not self._is_begun(chapter):
+            return rows
         for exercise in chapter.exercises:
             state = "passed" if exercise.id in self.passed else "open"
             rows.append((state, exercise.title, exercise.id))
@@ -105,6 +110,10 @@ class Progress:
             state = "passed" if len(known) == len(questions) else "open"
             rows.append((state, f"quiz, {sum(known)} of {len(questions)} right at first", id))
         return rows
+
+    def _is_begun(self, chapter: Chapter) -> bool:
+        passed = any(exercise.id in self.passed for exercise in chapter.exercises)
+        return passed or any(self.quizzes.get(id) for id in chapter.quizzes)
 
     def _count(self, chapter: Chapter) -> str:
         """Return "2 of 8 passed"."""

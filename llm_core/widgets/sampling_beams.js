@@ -1,8 +1,8 @@
 // The beam explorer: Python sends the whole tree of a search; the page grows it step by step, and
 // works out the scores for any length penalty.
-const COLUMN = 112; // pixels from one step to the next
+const COLUMN = 144; // pixels from one step to the next
 const LINE = 30; // pixels from one candidate to the next
-const BOX = { width: 92, height: 22 };
+const BOX = { width: 124, height: 22 };
 const SIGN = { live: "", finished: "■ ", pruned: "× " };
 
 /** ln p divided by length^alpha; `BeamExplorer.score` in Python is the same. */

@@ -1,4 +1,4 @@
-// The story teller: Python draws one token whenever the page asks for more; the page shows the
+// The storyteller: Python draws one token whenever the page asks for more; the page shows the
 // story and works out the candidates' probabilities from the logits while the slider moves.
 
 /** Probabilities from logits, sorted from the largest down; at temperature 0 the first takes all. */
@@ -15,7 +15,7 @@ function describe({ seed, temperature, tokens, place, names, shares }) {
 }
 
 function render({ model, el }) {
-  const view = kit.view({ model, el, title: "Let the model tell a story", label: "Story teller", draw });
+  const view = kit.view({ model, el, title: "Let the model tell a story", label: "Storyteller", draw });
 
   /** Ask for a new story. The settings travel with the question, so that they cannot come late. */
   const generate = () => {
