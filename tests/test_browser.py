@@ -202,7 +202,7 @@ def _step(hand: Hand, number: int) -> None:
 
 
 def drive_story(hand: Hand, expected: Any) -> list[float]:
-    """Work the story teller; `expected` is the same one in this process."""
+    """Work the storyteller; `expected` is the same one in this process."""
     stops = hand.tab_stops()
     assert stops == [
         "Beginning",
@@ -303,7 +303,7 @@ def test_chapter_00(lab: Lab, browser: Any, record_property: Any) -> None:
         times = drive_story(hand_on(page, STORY), course_teller())
         drive_quiz(hand_on(page, QUIZ + "start_here.recap"))
         assert problems.found == []
-        report_redraw(record_property, "story teller, chapter 00", lab, times)
+        report_redraw(record_property, "storyteller, chapter 00", lab, times)
 
 
 @pytest.mark.timeout(400)

@@ -14,7 +14,7 @@ pytestmark = [*NEEDS_BROWSER, pytest.mark.quiet]
 
 PATH = "redraw.ipynb"
 EXPLORERS = {
-    "Story teller": "from llm_core.widgets.start_here import StoryTeller\nStoryTeller()",
+    "Storyteller": "from llm_core.widgets.start_here import StoryTeller\nStoryTeller()",
     "Token explorer": "from llm_core.widgets.tokens import TokenExplorer\nTokenExplorer()",
     "Embedding explorer": """\
 import torch

@@ -268,7 +268,7 @@ def test_state_out_of_range_is_refused(trait: str, value: int) -> None:
     assert getattr(widget, trait) == before
 
 
-# ---- the story teller ----------------------------------------------------------------------------
+# ---- the storyteller -----------------------------------------------------------------------------
 
 
 def test_its_story_is_the_one_that_generate_writes() -> None:
