@@ -13,7 +13,7 @@
 #
 # **You need** Python with its strings, lists and dicts, and the tensors of `00_start_here`.
 #
-# **Time:** about 90 minutes to read and solve, 30 seconds to run.
+# **Time:** about 90 minutes to read and solve, 35 seconds to run.
 
 # %% [markdown]
 # ## Set-up

@@ -15,7 +15,7 @@
 # **You need** the tensors of `00_start_here`, and from `01_tokens` to `03_positions`: windows and
 # targets, the vector of a token, the gradient and the loss, positions.
 #
-# **Time:** about 75 minutes to read and solve, 30 seconds to run.
+# **Time:** about 75 minutes to read and solve, 35 seconds to run.
 
 # %% [markdown]
 # ## Set-up

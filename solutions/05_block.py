@@ -14,7 +14,7 @@
 #
 # **You need** chapters 00 to 04: tensors, gradients, the loss, and multi-head attention.
 #
-# **Time:** about 90 minutes to read and solve, 45 seconds to run.
+# **Time:** about 90 minutes to read and solve, 50 seconds to run.
 
 # %% [markdown]
 # ## Set-up

@@ -14,7 +14,7 @@
 #
 # **You need** chapters 04 to 06: softmax, the block, the model and its logits.
 #
-# **Time:** about 120 minutes to read and solve, 100 seconds to run.
+# **Time:** about 120 minutes to read and solve, 110 seconds to run.
 
 # %% [markdown]
 # ## Set-up

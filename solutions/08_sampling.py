@@ -14,7 +14,7 @@
 # **You need** the chapters before this one: softmax and the causal mask (04), the whole model (06),
 # entropy and perplexity (07).
 #
-# **Time:** about 100 minutes to read and solve, 45 seconds to run.
+# **Time:** about 100 minutes to read and solve, 50 seconds to run.
 
 # %% [markdown]
 # ## Set-up
