@@ -183,6 +183,33 @@ def _positive(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Ten
     return normal(seed, *shape, dtype=dtype).square() + 0.1
 
 
+def _case_named(cases: Sequence[Case], name: str) -> Case:
+    """Return the case of that name."""
+    return next(case for case in cases if case.name == name)
+
+
+def _doubles_kept(reference: Callable, cases: Sequence[Case]) -> Callable:
+    """Return a test that on the case "double precision" no step goes through float32.
+
+    The plain numbers in that case are exact in float32 too, so that a share such as
+    `1 / counts.sum()`, which torch makes in float32, does no harm.
+    """
+    case = _case_named(cases, "double precision")
+
+    def broken(answer) -> str | None:
+        right, got = (f(*copy_value(case.args)) for f in (reference, answer))
+        if differences(right, got, 1e-5) or not differences(right, got, 1e-11, 1e-11):
+            return None  # what is further off the case itself shows
+        pairs = [(right, got)] if isinstance(right, Tensor) else zip(right, got, strict=True)
+        gap = max(gap_between(a, b) for a, b in pairs)
+        return (
+            f"With doubles your result is off by up to {gap:.2g}, as much as float32 rounds; does "
+            "a step go through it, by .float() or by a new tensor without dtype=?"
+        )
+
+    return broken
+
+
 # --- cross_entropy ---
 
 CROSS_ENTROPY_CASES = (
@@ -223,7 +250,7 @@ CROSS_ENTROPY_CASES = (
     ),
     Case("equal logits", (torch.full((2, 2, 7), 0.3), token_ids(10, 7, 2, 2))),
     Case("one token", (normal(11, 1, 1, 5), torch.tensor([[4]]))),
-    Case("double precision", (normal(12, 2, 3, 5, dtype=torch.float64), token_ids(13, 5, 2, 3))),
+    Case("double precision", (normal(12, 2, 2, 5, dtype=torch.float64), token_ids(13, 5, 2, 2))),
     Case(
         "doubles that float32 cannot tell apart",
         (FAR + normal(16, 2, 2, 5, dtype=torch.float64), token_ids(17, 5, 2, 2)),
@@ -676,7 +703,7 @@ def _ce_no_floor(answer) -> str | None:
 
 
 def _ce_gradient(answer) -> str | None:
-    case = next(c for c in CROSS_ENTROPY_CASES if c.name == "padding at the end of one text")
+    case = _case_named(CROSS_ENTROPY_CASES, "padding at the end of one text")
     logits, targets = case.args[0].clone().requires_grad_(), case.args[1].clone()
     loss = answer(logits, targets)
     if gap_between(loss.detach(), cross_entropy(*case.args)) > 1e-4:
@@ -721,6 +748,7 @@ CROSS_ENTROPY = Exercise(
         Property("the order of the texts does not matter", _ce_order),
         Property("there is no limit to a surprise", _ce_no_floor),
         Property("the right gradient comes back to the logits", _ce_gradient),
+        Property("doubles stay doubles", _doubles_kept(cross_entropy, CROSS_ENTROPY_CASES)),
     ),
     hints=(
         "For one token: -ln p(target) = ln(sum of all exp(logits)) - logit of the target. How do "
@@ -1325,6 +1353,7 @@ GRADIENT = Exercise(
     properties=(
         Property("each row adds up to 0", _grad_rows),
         Property("it says how the loss moves when a logit does", _grad_finite_difference),
+        Property("doubles stay doubles", _doubles_kept(cross_entropy_gradient, GRADIENT_CASES)),
     ),
     hints=(
         "For one token the gradient is softmax minus one-hot. What does taking the mean over the "
@@ -1408,7 +1437,7 @@ ADAM_INPUTS = (
             1e-8,
         ),
     ),
-    ("double precision", (*_moments(75, 2, 2, dtype=torch.float64), 5, 0.05, 0.9, 0.98, 1e-8)),
+    ("double precision", (*_moments(75, 2, 2, dtype=torch.float64), 2, 0.25, 0.5, 0.75, 1e-8)),
     ("a single number", (*_first(79), 1, 0.4, 0.9, 0.999, 1e-8)),
     ("the fifteenth update", (*_moments(80, 3), 15, 0.2, 0.9, 0.999, 1e-8)),
     ("the six-hundredth update", (*_moments(84, 2), 600, 0.3, 0.9, 0.999, 1e-8)),
@@ -1842,6 +1871,7 @@ ADAM_STEP = Exercise(
     properties=(
         Property("the first step is as long as the learning rate", _adam_first_step),
         Property("the size of the gradients cancels", _adam_scale),
+        Property("doubles stay doubles", _doubles_kept(adam_step, ADAM_CASES)),
     ),
     hints=(
         "m averages the gradient, v its square. Both start at 0: by what must they be divided so "
@@ -2173,6 +2203,7 @@ ADAMW_STEP = Exercise(
     properties=(
         Property("without a gradient a weight loses lr · weight_decay of itself", _decay_alone),
         Property("decay does not depend on the size of the gradient", _decay_same_for_all),
+        Property("doubles stay doubles", _doubles_kept(adamw_step, ADAMW_CASES)),
     ),
     hints=(
         "Which of Adam's numbers may know of the decay? If m and v see it, it is no longer "
@@ -2976,7 +3007,7 @@ JOIN_CASES = (
     Case("five pieces", ([normal(130 + i, 2, 2) for i in range(5)], [1, 2, 3, 4, 5])),
     Case(
         "double precision",
-        ([normal(136, 3, dtype=torch.float64), normal(137, 3, dtype=torch.float64)], [3, 8]),
+        ([normal(136, 3, dtype=torch.float64), normal(137, 3, dtype=torch.float64)], [3, 5]),
     ),
     Case(
         "doubles that float32 cannot tell apart",
@@ -3266,7 +3297,10 @@ JOIN = Exercise(
         ),
     ),
     right=(_join_weighted_sum, _join_running_mean, _join_tensordot),
-    properties=(Property("the pieces give what the whole batch gives", _join_large_batch),),
+    properties=(
+        Property("the pieces give what the whole batch gives", _join_large_batch),
+        Property("doubles stay doubles", _doubles_kept(join_gradients, JOIN_CASES)),
+    ),
     hints=(
         "Each gradient is a mean over its own targets. How do you turn a mean back into a sum?",
         "The mean over all targets is the sum over all targets, divided by how many there are; a "
@@ -3728,7 +3762,7 @@ def _fresh_case() -> tuple[nn.Module, list[Batch], torch.optim.Optimizer]:
 
 
 def _train_last_update(answer) -> str | None:
-    case = next(c for c in TRAIN_CASES if c.name == "gradients far longer than max_norm")
+    case = _case_named(TRAIN_CASES, "gradients far longer than max_norm")
     inputs, twins = copy_value(case.args, {}), copy_value(case.args, {})
     told, right = answer(*inputs), train(*twins)
     if differences(right, told, TRAIN_ATOL):
