@@ -117,7 +117,7 @@ print("surprise by way of p:        ", -unlikely.softmax(dim=0)[0].log().item())
 
 # %% [markdown]
 # The way out is that of chapter 04: take the largest logit $m$ out of the sum first. Now the
-# largest exponent is 0, and nothing is ever divided or rounded away.
+# largest exponent is 0, and nothing that matters is rounded away.
 #
 # $$\ln \sum_j e^{z_j} = m + \ln \sum_j e^{z_j - m}$$
 
@@ -154,9 +154,9 @@ print(f"divided by the 4 that count: {surprises[counts].mean().item():.2f}")
 # ### Exercise 1: cross-entropy
 #
 # The three steps have their names; write the code for each. Two tools: `x.gather(-1, ids)` picks
-# from the last axis the entries that `ids` names (both need the same number of axes, and
-# `ids[..., None]` adds one), and `a.where(condition, b)` takes `a` where the condition holds and
-# `b` elsewhere.
+# from the last axis the entries that `ids` names (both need the same number of axes:
+# `ids[..., None]` adds one, and `.squeeze(-1)` takes it off the result), and
+# `a.where(condition, b)` takes `a` where the condition holds and `b` elsewhere.
 
 
 # %% tags=["exercise"]
@@ -244,8 +244,9 @@ logits, first_loss = new_model()(x, targets=y)
 
 reveal(
     "training.start",
-    outcome=round(first_loss.item(), 1),
-    explanation="With equal probabilities p is 1/168, and -ln(1/168) = ln 168 = 5.12.",
+    outcome=round(first_loss.item(), 2),
+    explanation="With equal probabilities p is 1/168, and -ln(1/168) = ln 168 = 5.12. The model's "
+    "first random numbers make them a little unequal, which costs the rest.",
 )
 
 # %% [markdown]
@@ -388,9 +389,9 @@ print("autograd:", row.grad[0])
 
 # %% [markdown]
 # A step against the gradient lowers every wrong logit by as much as that token's probability, and
-# raises the right one by what its probability lacks to 1. What the target gains, the others lose:
-# the row adds up to 0. Who was sure and right gets hardly any gradient; who was sure and wrong gets
-# the most.
+# raises the right one by 1 minus its probability. What the target gains, the others lose: the row
+# adds up to 0. Who was sure and right gets hardly any gradient; who was sure and wrong gets the
+# most.
 
 # %%
 figure, axis = plt.subplots(figsize=(6, 2.6))
@@ -617,8 +618,8 @@ draw_paths(right, scaling, "Scaling")
 left.set_ylabel("second parameter")
 show_figure(
     figure,
-    "Left: SGD swings between the walls and stops half-way along the floor, momentum swings less "
-    "and reaches the lowest point. Right: RMSProp and Adam start diagonally, since both parameters "
+    "Left: SGD swings between the walls and stops short of the lowest point, momentum swings "
+    "less and reaches it. Right: RMSProp and Adam start diagonally, since both parameters "
     "get steps of equal length, and then run along the floor to the lowest point.",
 )
 
@@ -649,8 +650,8 @@ show_figure(
 )
 
 # %% [markdown]
-# Without it, the very first steps of a model that knows nothing are the longest, six times too
-# long. The correction costs one division.
+# Without it, the first dozen steps of a model that knows nothing are three to six times too long.
+# The correction costs one division.
 
 # %% [markdown]
 # ### Exercise 4: a step of Adam
@@ -667,8 +668,8 @@ def adam_step(w, g, m, v, t, lr, beta1, beta2, eps):
         m, v: the running means of the gradient and of its square, of the same shape, as the
             update before returned them; 0 before the first.
         t: number of this update, 1 for the first.
-        lr, beta1, beta2, eps: learning rate, the two memories, and the number that is added to the
-            root of the corrected v.
+        lr, beta1, beta2, eps: learning rate, the shares of the old m and of the old v that are
+            kept, and the number that is added to the root of the corrected v.
 
     Returns:
         (w, m, v): the new parameter, and the new means, NOT corrected, for the next update. All
@@ -752,7 +753,7 @@ show_figure(
 
 # %% [markdown]
 # In the gradient, decay spares the weights with large gradients and wipes out those with small
-# ones. Nobody asked for that.
+# ones.
 
 # %% [markdown]
 # ### Exercise 5: a step of AdamW
@@ -764,8 +765,8 @@ def adamw_step(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
 
     Args:
         w, g, m, v, t, lr, beta1, beta2, eps: as in adam_step.
-        weight_decay: the share of the weight that is taken away, before lr scales it. It is the
-            weight that came in that decays, and the step comes on top.
+        weight_decay: w loses lr · weight_decay · w. It is the weight that came in that decays,
+            and the step comes on top.
 
     Returns:
         (w, m, v) as in adam_step. m and v know nothing of the decay. No input is changed.
@@ -837,21 +838,21 @@ def train_with(model, optimizer, rate_at=None, max_norm=math.inf, name="", spoil
     """Train for STEPS batches of 16 windows; return the loss at every step."""
     rng, losses = torch.Generator().manual_seed(1), []
     for step in tqdm(range(STEPS), desc=name, file=sys.stdout):
-        for group in optimizer.param_groups:
-            group["lr"] = rate_at(step) if rate_at else group["lr"]
+        for group in optimizer.param_groups:  # its parameters, in one group or more
+            group["lr"] = rate_at(step) if rate_at else group["lr"]  # may change (section 6)
         x, y = get_batch(ids, 16, 32, generator=rng)
         loss = model(x, targets=y)[1]
         losses.append(loss.item())
-        optimizer.zero_grad()
-        (loss * 1000 if step == spoil else loss).backward()
-        optim.clip_grad_norm(model.parameters(), max_norm)
+        optimizer.zero_grad()  # forgets the gradients of the step before (section 8)
+        (loss * 1000 if step == spoil else loss).backward()  # a bad batch (section 6)
+        optim.clip_grad_norm(model.parameters(), max_norm)  # no step too long (section 6)
         optimizer.step()
     return losses
 
 
 # %% [markdown]
-# Each optimizer gets the rate that suited it best out of three. (The rates of different rules mean
-# different things and cannot be compared.)
+# Each optimizer gets a rate of its own. (The rates of different rules mean different things and
+# cannot be compared.)
 
 # %%
 OPTIMIZERS = {
@@ -920,8 +921,10 @@ for group in (decays, keeps):
 #
 # Adam looks at every number by itself. But the matrix of a layer is one thing: it stretches space,
 # in some directions much and in others little. These stretches are its **singular values**. The
-# gradient is a matrix too, and usually most of its strength lies in a few directions. What to look
-# for: how fast the bars fall.
+# gradient is a matrix too, and usually most of its strength lies in a few directions.
+#
+# `optim.orthogonalise` makes all stretches of a matrix about equal. What to look for: how fast the
+# bars fall before it, and what is left of that after it.
 
 # %%
 x, y = get_batch(ids, 16, 32, generator=torch.Generator().manual_seed(0))
@@ -954,7 +957,7 @@ show_figure(
 
 # %% tags=["nbval-ignore-output"]
 model = new_model()
-groups = optim.muon_groups(model, weight_decay=0.1, lr_scale=1.0)
+groups = optim.muon_groups(model, weight_decay=0.1)
 muon = optim.Muon(groups, lr=1e-2, momentum=0.9)
 curves["Muon"] = train_with(model, muon, name="    Muon")
 
@@ -967,8 +970,9 @@ show_figure(figure, "Training loss with AdamW and with Muon: Muon's curve falls 
 print("Muon ends below AdamW:", sum(curves["Muon"][-20:]) < sum(curves["AdamW"][-20:]))
 
 # %% [markdown]
-# A step of Muon needs a little more arithmetic than one of AdamW. Here it pays for itself: the same
-# loss comes after about half the steps. `Trainer`, below, uses Muon when it is given a `muon_lr`.
+# The same loss comes after about half the steps. But a step needs more arithmetic than one of
+# AdamW: on a model as small as this one it takes about twice as long. On larger ones the difference
+# is far smaller. `Trainer`, below, uses Muon when it is given a `muon_lr`.
 
 # %% [markdown]
 # ## 6. How long a step? The learning rate
@@ -1057,7 +1061,8 @@ def warmup_cosine(step, warmup_steps, n_steps, max_lr, min_lr):
         step: number of the step that is about to be made, from 0.
         warmup_steps: steps of the climb from 0; 0 for none. At most n_steps.
         n_steps: length of the run, at least 1.
-        max_lr: the highest rate. Steps warmup_steps - 1 and warmup_steps both have it.
+        max_lr: the highest rate. Steps warmup_steps - 1 and warmup_steps both have it (if
+            0 < warmup_steps < n_steps).
         min_lr: what the step after the last would have, and every later one.
 
     Returns:
@@ -1109,10 +1114,14 @@ figure, axis = plt.subplots(figsize=(6.5, 3.2))
 draw_curves(axis, {"with warm-up": with_warmup, "without": without_warmup}, ylim=(0, 6))
 axis.axhline(math.log(168), color="grey", linestyle=":", linewidth=1)
 axis.text(99, math.log(168) + 0.08, "knows nothing", ha="right", fontsize=8)
+share = ids.bincount() / len(ids)
+word_entropy = -share.xlogy(share).sum().item()
+axis.axhline(word_entropy, color="grey", linestyle=":", linewidth=1)
+axis.text(99, word_entropy - 0.3, "knows how frequent words are", ha="right", fontsize=8)
 show_figure(
     figure,
     "Two runs at a learning rate of 0.04. With a warm-up the loss falls below 1.5. Without, it "
-    "stays above 4: the run has diverged in its first steps and does not recover.",
+    "stays above 4, at the line of a model that knows how frequent words are and nothing else.",
 )
 
 # %%
@@ -1121,7 +1130,8 @@ print("without, above 4:", sum(without_warmup[-10:]) / 10 > 4)
 
 # %% [markdown]
 # The run without warm-up has **diverged**: its first steps threw the parameters so far that no
-# gradient leads back. All it still knows is which words are frequent.
+# gradient leads back. Its loss stays near the lower dotted line, the entropy of single words: which
+# of them are frequent is about all that it still knows.
 
 # %% [markdown]
 # ### Clip it: no step too long
@@ -1154,8 +1164,8 @@ def clip_gradients(gradients, max_norm):
         max_norm: the longest joint length allowed, above 0.
 
     Returns:
-        A list of tensors: all gradients times the same factor, so that their joint length is
-        max_norm; or as they are when it is not longer than that. The inputs are not changed.
+        A list or tuple of tensors: all gradients times the same factor, so that their joint length
+        is max_norm; or as they are when it is not longer than that. The inputs are not changed.
 
     Example:
         [[3.0, 4.0], [12.0]] have the joint length 13. With max_norm=6.5 all are halved.
@@ -1205,7 +1215,8 @@ print("not clipped:", recovered[1])
 # The gradient of a batch is an estimate: other windows would have given another one. How far off is
 # it? We compare the gradient of $B$ windows with that of a thousand.
 #
-# **Predict:** from $B = 4$ to $B = 64$, by what factor does the error of the gradient fall?
+# **Predict:** from $B = 4$ to $B = 64$, how many times smaller does the error of the gradient
+# become? (Chapter 04: variances add up.)
 
 # %%
 my_guess = None  # a number, for example 16
@@ -1256,8 +1267,8 @@ show_figure(
 
 # %% [markdown]
 # Twice the text costs twice the time and makes the error only 1.4 times smaller. Small batches
-# learn more from the same text; large ones allow higher rates and use a large machine better. Ours
-# has two cores, so we take small ones.
+# make more steps out of the same text; large ones allow higher rates and use a large machine
+# better. Ours has two cores, so we take small ones.
 
 # %% [markdown]
 # ### A large batch in small pieces
@@ -1410,7 +1421,7 @@ def train(model, batches, optimizer, rates, max_norm):
     Args:
         model: called as model(x, targets=y); returns (logits, loss), the loss a tensor with one
             number. It may come in evaluation mode; it is to be trained in training mode, and left
-            in it.
+            in it. Its parameters may hold gradients of an earlier use, which do not count.
         batches: a list of pairs (x, y).
         optimizer: holds all parameters of the model, in one group or several. Its rate is
             group["lr"], for every group in optimizer.param_groups.
@@ -1521,7 +1532,8 @@ def expose_bug():
     """Return an input that tells `careless_evaluate` from the right `evaluate`.
 
     Returns:
-        (config, batches): a GPTConfig, from which the check makes a new model in training mode,
+        (config, batches): a GPTConfig, from which the check makes a new model in training mode
+        (its fields are those above and `norm`, `activation`, `dropout`, `bias` and others),
         and a list of pairs (x, y) of integer tensors of the shape (B, T), T at most the
         context_length, with ids below the vocab_size. The two losses must differ.
     """
@@ -1536,9 +1548,9 @@ def expose_bug():
 check("training.expose_bug", expose_bug)
 
 # %% [markdown]
-# ### Too little text: over-fitting
+# ### Too little text
 #
-# Now we provoke what validation is for. The model trains on 20 stories only, again and again.
+# Now we provoke what validation is for. The model trains on 19 stories only, again and again.
 #
 # **Predict:** the training loss will come close to 0. What will the validation loss do: `"fall"`
 # all the way, fall and then `"rise"`, or stay `"level"`?
@@ -1553,7 +1565,7 @@ few_rng = torch.Generator().manual_seed(5)
 
 
 def overfitting_trainer(**changes):
-    """A trainer on 20 stories; `changes` go to its config."""
+    """A trainer on 19 stories; `changes` go to its config."""
     config = TrainConfig(n_steps=400, max_lr=1e-2, eval_interval=20, **changes)
     return Trainer(
         new_model(),
@@ -1566,7 +1578,7 @@ def overfitting_trainer(**changes):
 
 # %% tags=["nbval-ignore-output"]
 trainer = overfitting_trainer()
-bar = tqdm(total=trainer.config.n_steps, desc="20 stories", file=sys.stdout)
+bar = tqdm(total=trainer.config.n_steps, desc="19 stories", file=sys.stdout)
 trainer.on("step", lambda t: bar.update())
 trainer.run()
 bar.close()
@@ -1580,20 +1592,20 @@ rises = on_new[-1] > 1.2 * min(on_new)
 reveal(
     "training.overfit",
     outcome="rise" if rises else "level",
-    explanation="First the model learns what all stories share, then it learns its 20 stories by "
+    explanation="First the model learns what all stories share, then it learns its 19 stories by "
     "heart. What it knows by heart makes it too sure about new ones.",
 )
 
 # %%
 figure, axis = plt.subplots(figsize=(6.5, 3.2))
-axis.plot(steps, on_few, "-", label="training loss, 20 stories")
+axis.plot(steps, on_few, "-", label="training loss, 19 stories")
 axis.plot(steps, on_new, "o--", markersize=4, label="validation loss, new stories")
 axis.axvline(trainer.best.step, color="grey", linestyle=":", label="best")
 axis.set(xlabel="step", ylabel="loss (nats per token)", ylim=(0, 6))
 axis.legend()
 show_figure(
     figure,
-    "Training on 20 stories: the training loss falls to near 0. The validation loss falls, has its "
+    "Training on 19 stories: the training loss falls to near 0. The validation loss falls, has its "
     "lowest point early, and then rises steadily.",
 )
 
@@ -1750,8 +1762,9 @@ print(f"{trainer.tokens_per_second:,.0f} tokens per second")
 #
 # Now train a model that tells stories, from scratch, down to the entropy floor. It has 3 layers, 4
 # heads and `d_model` 96: 365,000 parameters. The parts and the settings are those of the course's
-# own recipe: rotary positions, RMSNorm, SwiGLU, Muon for the matrices. (A later chapter takes it
-# apart.)
+# own recipe: rotary positions, RMSNorm, SwiGLU, Muon for the matrices. Its rate begins at the top
+# and falls in a straight line: this model is pre-norm and small, and does without a warm-up. (A
+# later chapter takes the recipe apart.)
 #
 # Each window begins with a story's first token, so that everything that the story tells later can
 # be looked up.
@@ -1895,7 +1908,7 @@ first_good = [next((i for i, share in enumerate(s) if share > 0.8), 99) for s in
 reveal(
     "training.first",
     outcome="grammar" if first_good[0] < first_good[1] else "both",
-    explanation="What may follow what can be seen in any few words. Who has the ball must be "
+    explanation="A few words are enough to see which word may follow. Who has the ball must be "
     "looked up in the right place, and that takes attention that knows where to look.",
 )
 
@@ -1916,8 +1929,9 @@ show_figure(
 #
 # Is the course's recipe better than the classic one: GPT-2's parts, AdamW, warm-up and cosine?
 # `benchmarks/training.py` trained models of about 0.8 million parameters both ways, on the
-# characters of Shakespeare's plays, and wrote down the loss on the last tenth, which was held out.
-# The time is that of training alone, as a share of the classic run's.
+# characters of Shakespeare's plays, and wrote down the loss on the last tenth, which was held
+# out: not trained on, like the text of a validation loss. In the picture the time is that of
+# training alone, and 1 is the whole classic run.
 #
 # What to look for: where the course's curve crosses the dotted line, at which the classic run ends,
 # and how far below it comes in the same time.
@@ -1960,8 +1974,8 @@ show_figure(
 )
 
 # %% [markdown]
-# The short run is one of its own, and not the beginning of the long one, because its rate has to
-# have come down to 0 by its end.
+# The short run is one of its own, and not the beginning of the long one: its rate had to come down
+# to 0 by its end.
 
 # %% [markdown]
 # ### On a GPU
@@ -2108,8 +2122,8 @@ def train_by_hand(model, n_steps, max_lr, rng, max_norm=1.0):
 
 # %% [markdown]
 # The finished `Trainer`, with the same settings and the same batches, gives the same model. The two
-# add up in different orders, which differs by rounding; and where a gradient is nothing but
-# rounding, as that of a key's bias (it cancels in softmax), Adam makes full steps of it. So we
+# add up in different orders, which differs by rounding. A key's bias cancels in softmax, so its
+# gradient should be 0 and is nothing but rounding; Adam makes full steps of it all the same. So we
 # compare in doubles, whose rounding is far below Adam's $\varepsilon$.
 
 # %%
@@ -2125,7 +2139,7 @@ print("equal to llm_core's:", all(torch.allclose(a, b, atol=1e-5) for a, b in pa
 
 # %% [markdown]
 # Later chapters import `Trainer` and `TrainConfig` from `llm_core.training`. In a terminal,
-# `python -m llm_core train --help` does what this chapter did.
+# `python -m llm_core train` runs the same loop on a text file.
 #
 # The model can now say how probable every next token is. How to make it speak, daring or careful,
 # with or without repeating itself, is chapter `08_sampling`.

@@ -9,7 +9,8 @@
 # it, ask again. How you choose decides whether the text is dull, lively, or nonsense.
 #
 # **You will build** greedy choice, the draw by chance, temperature, four ways to hold chance in
-# check, beam search, and batches of **prompts** (the texts to be continued) of different length.
+# check (top-k, top-p, min-p and a penalty for repeating), beam search, and batches of **prompts**
+# (the texts to be continued) of different length.
 #
 # **You need** the chapters before this one: softmax and the causal mask (04), the whole model (06),
 # entropy and perplexity (07).
@@ -341,8 +342,8 @@ print("by logits:", (logits / 0.5).softmax(dim=-1))
 #
 # $$H(p) = \sum_i p_i \cdot (-\ln p_i)$$
 #
-# It is measured in nats. A token of probability 0 never surprises anybody and counts as 0. ($H$ is
-# the usual letter for entropy, too; no heads are meant.)
+# It is measured in nats. A token of probability 0 never surprises anybody and counts as 0. ($H$
+# here is entropy, not the number of heads.)
 
 
 # %%
@@ -367,8 +368,8 @@ predict("sampling.entropy", my_guess)
 reveal(
     "sampling.entropy",
     outcome=round(entropy(torch.full((4,), 0.25)), 3),
-    explanation="The mean of four equal surprises is that surprise, ln 4. Four tokens cannot have "
-    "more, and V tokens at most ln V.",
+    explanation="The mean of four equal surprises is that surprise, ln 4 = 1.386. Four tokens "
+    "cannot have more, and V tokens at most ln V.",
 )
 
 # %% [markdown]
@@ -398,8 +399,8 @@ show_figure(
 )
 
 # %% [markdown]
-# Up to about 1 the model chooses among the words that the stories allow there. Beyond, all curves
-# rise: the choice is now between good words and **any** words.
+# Up to about 1 the model chooses among the words that the stories allow there. Beyond, one
+# curve after the other rises: the choice is now between good words and **any** words.
 
 # %% [markdown]
 # ## 4. Cutting off the tail
@@ -784,7 +785,8 @@ NextTokenExplorer(model, tokenizer, prompt="Once there was a", temperature=1.0)
 # ## 7. The trade-off, measured
 #
 # Now the question of this chapter in numbers: what does daring buy, and what does it cost? For each
-# temperature we draw twelve stories and measure
+# temperature we draw twelve stories, break them off at 60 tokens (three in four real stories are
+# longer), and measure
 #
 # - the **entropy** of the choices, averaged over all tokens;
 # - the share of **well-formed sentences**, which the grammar of the stories could have written;
@@ -798,7 +800,7 @@ STORY_END = START[0]
 
 
 def write_stories(n_stories, **choice):
-    """Draw stories as lists of ids, without their end, each at most 60 tokens."""
+    """Draw stories as lists of ids, without their end, broken off at 60 tokens."""
     starts, rng = torch.tensor([START] * n_stories), torch.Generator().manual_seed(0)
     rows = sampling.generate(model, starts, 60, stop_id=STORY_END, generator=rng, **choice)
     return [[id for id in row[len(START) :].tolist() if id != STORY_END] for row in rows]
@@ -864,8 +866,8 @@ print("At temperature 2, plain: less than 0.7 well formed:", worst < 0.7)
 print("At temperature 2 with min-p 0.1: more than 0.8:", best > 0.8)
 
 # %% [markdown]
-# Temperature alone buys variety with mistakes. A cut takes most of the mistakes away and keeps a
-# good part of the variety, because what it drops is the tail and not the choice among good words.
+# Temperature alone buys variety with mistakes. A cut takes most of the mistakes away and keeps
+# about half of what was won, because it drops the tail and not the choice among good words.
 # There is no best setting; there is a best one for a purpose. (Twelve stories are few: expect the
 # points to wobble by a few hundredths.)
 
@@ -1091,8 +1093,8 @@ reveal(
 )
 
 # %% [markdown]
-# It is one story, the same every time, and it is likelier than stories are. What to look for in the
-# plot: how surprised is the model, token by token, by its beam's story and by a real one?
+# It is one story, the same every time, and it is more probable than real stories. What to look for
+# in the plot: how surprised is the model, token by token, by its beam's story and by a real one?
 
 
 # %%
@@ -1149,9 +1151,8 @@ BeamExplorer(model, tokenizer, prompt="Once there was a queen called Mia.")
 # %% [markdown]
 # ## 9. Streaming
 #
-# Nobody likes to wait for a whole text. **Streaming** shows each token as soon as it is chosen. In
-# Python a function that says `yield` hands out one value at a time and goes on when asked for the
-# next.
+# **Streaming** shows each token as soon as it is chosen. In Python a function that says `yield`
+# hands out one value at a time and goes on when asked for the next.
 
 
 # %%
@@ -1309,7 +1310,7 @@ windows = [8, 16, 32, 64, 100]
 seen_shares = [share_of_true(answers_with_window(window)) for window in windows]
 
 # %% [markdown]
-# What to look for: from which window on is the model as good as it can be? A story has about 60
+# What to look for: from which window on is the model as good as it can be? A story has about 75
 # tokens.
 
 # %%
@@ -1320,8 +1321,8 @@ axis.minorticks_off()
 axis.set(xlabel="window (tokens)", ylabel="share of true answers", ylim=(0, 1.05))
 show_figure(
     figure,
-    "The share of true answers against the window: near 0 with 8 tokens, rising to its full height "
-    "where the window holds most of a story.",
+    "The share of true answers against the window: near 0 with 8 tokens, rising steeply up to 32 "
+    "and slowly from there to 100, where the window holds a whole story.",
 )
 
 # %%

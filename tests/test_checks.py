@@ -36,7 +36,7 @@ from llm_core.exercises.sampling import draw, greedy_continue
 from llm_core.exercises.start_here import center_rows
 from llm_core.exercises.tokens import clean_lines, encode_word, make_windows, split_starts
 from llm_core.exercises.verdicts import Status
-from llm_core.optim import clip_grad_norm
+from llm_core.optim import clip_grad_norm, warmup_cosine
 from llm_core.sampling import top_k_filter, top_p_filter
 from llm_core.tokens.bpe_training import count_pairs, merge_pair, recount_merges
 
@@ -411,6 +411,48 @@ def clip_without_the_tiny(gradients, max_norm):
     return [g * scale for g in gradients]
 
 
+def clip_in_float32(gradients, max_norm):
+    length = math.sqrt(sum(float((g**2).sum()) for g in gradients))
+    scale = max_norm / length if length > max_norm else 1.0
+    return [(g.float() * scale).to(g.dtype) for g in gradients]
+
+
+def bits_in_float32(losses_of_tokens, text):
+    return losses_of_tokens.float().sum().item() / math.log(2) / len(text.encode())
+
+
+def surprise_summed_in_float32(logits, targets, ignore_index=-100):
+    counts = targets != ignore_index
+    log_p = logits.log_softmax(-1).gather(-1, targets.where(counts, 0)[..., None]).squeeze(-1)
+    return -((log_p * counts).float().sum() / counts.sum()).to(logits.dtype)
+
+
+def surprise_with_a_floor(logits, targets, ignore_index=-100):
+    log_p = logits.softmax(-1).clamp(min=1e-12).log().flatten(0, 1)
+    return F.nll_loss(log_p, targets.flatten(), ignore_index=ignore_index)
+
+
+def gradient_with_marks_as_classes(logits, targets):
+    return logits.softmax(-1) - F.one_hot(targets, logits.shape[1])
+
+
+def adam_with_a_root_in_float32(w, g, m, v, t, lr, beta1, beta2, eps):
+    m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+    root = (v / (1 - beta2**t)).float().sqrt().to(w.dtype)
+    return w - lr * m / (1 - beta1**t) / (root + eps), m, v
+
+
+def join_in_float32(gradients, n_targets):
+    parts = [g.float() * n for g, n in zip(gradients, n_targets, strict=True)]
+    return (sum(parts) / sum(n_targets)).to(gradients[0].dtype)
+
+
+def train_on_the_logits(model, batches, optimizer, rates, max_norm):
+    for x, y in batches:
+        model(x, targets=y)[0].backward()
+    return [0.0 for _ in batches]
+
+
 ATTACKS = (
     ("attention.softmax", softmax_by_axis_number, "four axes"),
     ("attention.softmax", softmax_of_cut_scores, "minus infinity has the weight"),
@@ -502,6 +544,15 @@ ATTACKS = (
     ("sampling.apply_repetition_penalty", penalty_by_a_sum, "where 2 was expected"),
     ("sampling.draw", draw_by_rounded_sums, "must come"),
     ("training.bits_per_byte", bits_of_a_short_text, "was expected"),
+    ("training.bits_per_byte", bits_in_float32, "go through float32"),
+    ("training.cross_entropy", surprise_summed_in_float32, "float32 rounds"),
+    ("training.cross_entropy", surprise_with_a_floor, "from becoming 0"),
+    ("training.cross_entropy_gradient", gradient_with_marks_as_classes, "no class"),
+    ("training.adam_step", adam_with_a_root_in_float32, "float32 rounds"),
+    ("training.join_gradients", join_in_float32, "calculate in float32"),
+    ("training.clip_gradients", clip_in_float32, "go through float32"),
+    ("training.warmup_cosine", lambda *a: round(warmup_cosine(*a), 9), "was expected"),
+    ("training.train", train_on_the_logits, "has its loss in [1]"),
     ("training.adam_step", adam_corrected_until(10), "was expected"),
     ("training.adam_step", adam_corrected_until(200), "was expected"),
     ("training.adamw_step", adamw_with_cut_gradients, "was expected"),
@@ -613,6 +664,36 @@ def cross_entropy_with_gaps(logits, targets, ignore_index=-100):
     return -of_targets.masked_fill(~counts, math.nan).nanmean()
 
 
+def cross_entropy_times_a_share(logits, targets, ignore_index=-100):
+    counts = targets != ignore_index
+    log_p = logits.log_softmax(-1).gather(-1, targets.where(counts, 0)[..., None]).squeeze(-1)
+    return -(log_p * counts).sum() * (1 / counts.sum())  # torch makes this share in float32
+
+
+def join_by_shares(gradients, n_targets):
+    shares = torch.tensor(n_targets) / sum(n_targets)  # float32, as in the chapter
+    return sum(share * g for share, g in zip(shares, gradients, strict=True))
+
+
+def bits_with_a_constant_of_torch(losses_of_tokens, text):
+    return (losses_of_tokens.sum() / torch.tensor(2.0).log()).item() / len(text.encode())
+
+
+def train_clearing_before_backward(model, batches, optimizer, rates, max_norm):
+    told = []
+    for i, batch in enumerate(batches):
+        model.train()
+        loss = model(batch[0], targets=batch[1])[1]
+        model.zero_grad()
+        loss.backward()
+        clip_grad_norm(list(model.parameters()), max_norm)
+        optimizer.param_groups[:] = [group | {"lr": rates[i]} for group in optimizer.param_groups]
+        optimizer.step()
+        told.append(float(loss.detach()))
+    model.train()
+    return told
+
+
 def adam_with_the_rate_corrected(w, g, m, v, t, lr, beta1, beta2, eps):
     m, v = torch.lerp(g, m, beta1), torch.addcmul(v * beta2, g, g, value=1 - beta2)
     root = math.sqrt(1 - beta2**t)
@@ -654,6 +735,10 @@ def train_with_a_closure(model, batches, optimizer, rates, max_norm):
     ("id", "function"),
     [
         ("training.cross_entropy", cross_entropy_with_gaps),
+        ("training.cross_entropy", cross_entropy_times_a_share),
+        ("training.bits_per_byte", bits_with_a_constant_of_torch),
+        ("training.join_gradients", join_by_shares),
+        ("training.train", train_clearing_before_backward),
         ("training.adam_step", adam_with_the_rate_corrected),
         ("training.warmup_cosine", schedule_from_a_list),
         ("training.clip_gradients", clip_without_copies),

@@ -16,8 +16,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from browser import ROOT, find_chromium
 
+import llm_core
 from llm_core.exercises import (
     CheckFailed,
     Status,
@@ -489,6 +491,13 @@ def test_own_line_and_usual_cause(answer, words):
     assert "site-packages" not in text + verdict.traceback
 
 
+def test_an_error_of_the_course_that_names_the_fix_needs_no_usual_cause():
+    verdict = check("toy.scale_rows", lambda x, by: llm_core.cross_entropy(x, by))
+    assert verdict.status is Status.RAISED
+    assert "Usual cause" not in dict(verdict.details)
+    assert "Usual cause" in dict(check("toy.scale_rows", lambda x, by: x[99]).details)
+
+
 def test_folded_traceback_is_short_escaped_and_without_paths():
     def wrong(x, by):
         raise ValueError("<script>alert(1)</script> at 0x7fffdeadbeef")
@@ -562,6 +571,11 @@ TORCH_ERRORS = [
     (lambda: {}.append(1), "A dict has no `.append`"),
     (lambda: None + 1, "A None stands where a value"),
     (lambda: torch.ones(2).sort(-1, descending=True, stable=True), "by name"),
+    (lambda: F.one_hot(torch.tensor([1, -100]), 3), "is no class"),
+    (lambda: F.one_hot(torch.tensor([1, 3]), 3), "from 0 to V - 1"),
+    (lambda: torch.ones(1, 3).gather(1, torch.tensor([[-100]])), "and is no id"),
+    (lambda: torch.ones(2, requires_grad=True).backward(), "has its loss in [1]"),
+    (lambda: torch.ones(2).sum().backward(), "Nothing was recorded"),
 ]
 
 
@@ -860,6 +874,15 @@ def test_inputs_are_copied_with_layout_generators_and_lists():
     assert torch.equal(first, torch.rand(1, generator=generator))
     outcome = call(lambda x: x["x"].append(1), Case("list", ({"x": []},)), 1.0)
     assert outcome.changed == (0,)
+
+
+def test_a_model_is_copied_with_its_gradients():
+    model = torch.nn.Linear(2, 3)
+    model.weight.grad = torch.ones(3, 2)
+    copied = copy_value(model)
+    assert torch.equal(copied.weight.grad, model.weight.grad)
+    assert copied.weight.grad.data_ptr() != model.weight.grad.data_ptr()
+    assert copied.bias.grad is None
 
 
 def noisy(x, generator):

@@ -77,9 +77,18 @@ def copy_value(value: Any, together: dict[int, Any] | None = None) -> Any:
     if type(value) is dict:
         return {key: copy_value(v, together) for key, v in value.items()}
     try:
-        return copy.deepcopy(value, together)
+        copied = copy.deepcopy(value, together)
+        if isinstance(value, torch.nn.Module):
+            _copy_gradients(value, copied)
+        return copied
     except Exception:
         return value  # a generator, a lock: whoever compares it says what it is
+
+
+def _copy_gradients(model: torch.nn.Module, copied: torch.nn.Module) -> None:
+    """Give the copy of a model copies of its gradients, which `deepcopy` leaves out."""
+    for old, new in zip(model.parameters(), copied.parameters(), strict=True):
+        new.grad = None if old.grad is None else old.grad.clone()
 
 
 class Printed(io.TextIOBase):

@@ -106,6 +106,26 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         "There are more indices between the brackets than the tensor has axes.",
     ),
     (
+        r"Class values must be (non-negative|smaller than num_classes)",
+        "`one_hot` takes ids from 0 to V - 1. A mark such as -100 is no class: put a valid id in "
+        "its place first, as in `targets.where(counts, 0)`.",
+    ),
+    (
+        r"index -100 is out of bounds",
+        "-100 marks what does not count and is no id: put a valid one in its place before you look "
+        "anything up, as in `targets.where(counts, 0)`.",
+    ),
+    (
+        r"grad can be implicitly created only for scalar outputs",
+        "`backward()` starts from one number, the loss, and this tensor has more; a model that "
+        "returns (logits, loss) has its loss in [1].",
+    ),
+    (
+        r"does not require grad and does not have a grad_fn",
+        "Nothing was recorded for the gradient: the loss was computed inside `torch.no_grad()`, or "
+        "from something that `.detach()` or `.item()` had cut off.",
+    ),
+    (
         r"index (-?\d+) is out of bounds for (?:dimension|axis) (\d+) with size 0",
         "Axis {1} is empty here: what was looked for was not found, so there is no entry {0} to "
         "take; say what should happen then.",

@@ -21,7 +21,13 @@ from llm_core.exercises.base import Case, Exercise, Function, Property
 from llm_core.exercises.calls import Outcome, call, captured_print, kept_torch_state
 from llm_core.exercises.causes import usual_cause
 from llm_core.exercises.compare import Difference, differences
-from llm_core.exercises.frames import deepest_is_own, full_traceback, own_line, own_traceback
+from llm_core.exercises.frames import (
+    deepest_is_own,
+    full_traceback,
+    own_line,
+    own_traceback,
+    raised_by_the_course,
+)
 from llm_core.exercises.limit import TimeUpError, run_limited
 from llm_core.exercises.record import remember_pass
 from llm_core.exercises.registry import find_exercise
@@ -406,7 +412,8 @@ def _raised_on(
     shown = [("Error", error_text(error))]
     if line.shapes:
         shown.append(("Tensors on this line", line.shapes))
-    shown.append(("Usual cause", usual_cause(error)))
+    if not raised_by_the_course(error):
+        shown.append(("Usual cause", usual_cause(error)))
     return attempt.verdict(Status.RAISED, sentence, (*shown, *details), error=error)
 
 

@@ -67,6 +67,15 @@ def deepest_is_own(error: BaseException, answer: Function) -> bool:
     return bool(steps) and _is_own(steps[-1].tb_frame.f_code, _own_file(answer))
 
 
+def raised_by_the_course(error: BaseException) -> bool:
+    """Say whether a `raise` of this package made the error: its message says what to do."""
+    steps = list(_steps(error.__traceback__))
+    if not steps:
+        return False
+    filename = os.path.normcase(steps[-1].tb_frame.f_code.co_filename)
+    return filename.startswith(_NOT_OWN[0]) and _describe(steps[-1]).source.startswith("raise ")
+
+
 def own_traceback(error: BaseException, answer: Function) -> str:
     """Return the traceback from the learner's function on, without paths and addresses."""
     own_file = _own_file(answer)

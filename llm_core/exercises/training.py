@@ -17,6 +17,8 @@ from llm_core import loss as losses
 from llm_core.config import GPTConfig
 from llm_core.data import Batch
 from llm_core.exercises.base import Case, Exercise, Mistake, Option, Property, Question
+from llm_core.exercises.calls import copy_value
+from llm_core.exercises.compare import differences
 from llm_core.exercises.inputs import gap_between, gradient_trouble, normal, token_ids
 from llm_core.loss import cross_entropy
 from llm_core.model import GPT
@@ -172,9 +174,40 @@ def _by_hand_logits() -> Tensor:
     return p.log()
 
 
+FAR = 1e8
+"""So large that float32 rounds all numbers less than 4 away from it to it; doubles do not."""
+
+
 def _positive(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return numbers from 0.1 up, as a running mean of squares holds them."""
     return normal(seed, *shape, dtype=dtype).square() + 0.1
+
+
+def _case_named(cases: Sequence[Case], name: str) -> Case:
+    """Return the case of that name."""
+    return next(case for case in cases if case.name == name)
+
+
+def _doubles_kept(reference: Callable, cases: Sequence[Case]) -> Callable:
+    """Return a test that on the case "double precision" no step goes through float32.
+
+    The plain numbers in that case are exact in float32 too, so that a share such as
+    `1 / counts.sum()`, which torch makes in float32, does no harm.
+    """
+    case = _case_named(cases, "double precision")
+
+    def broken(answer) -> str | None:
+        right, got = (f(*copy_value(case.args)) for f in (reference, answer))
+        if differences(right, got, 1e-5) or not differences(right, got, 1e-11, 1e-11):
+            return None  # what is further off the case itself shows
+        pairs = [(right, got)] if isinstance(right, Tensor) else zip(right, got, strict=True)
+        gap = max(gap_between(a, b) for a, b in pairs)
+        return (
+            f"With doubles your result is off by up to {gap:.2g}, as much as float32 rounds; does "
+            "a step go through it, by .float() or by a new tensor without dtype=?"
+        )
+
+    return broken
 
 
 # --- cross_entropy ---
@@ -211,9 +244,17 @@ CROSS_ENTROPY_CASES = (
         "a target that the model holds for impossible",
         (torch.tensor([[[0.0, 300.0, 1.0], [2.0, 0.0, -250.0]]]), torch.tensor([[0, 2]])),
     ),
+    Case(
+        "a token of which the model is sure, and rightly",
+        (torch.tensor([[[1000.0, 0.0], [0.0, 0.0]]]), torch.tensor([[0, 1]])),
+    ),
     Case("equal logits", (torch.full((2, 2, 7), 0.3), token_ids(10, 7, 2, 2))),
     Case("one token", (normal(11, 1, 1, 5), torch.tensor([[4]]))),
-    Case("double precision", (normal(12, 2, 3, 5, dtype=torch.float64), token_ids(13, 5, 2, 3))),
+    Case("double precision", (normal(12, 2, 2, 5, dtype=torch.float64), token_ids(13, 5, 2, 2))),
+    Case(
+        "doubles that float32 cannot tell apart",
+        (FAR + normal(16, 2, 2, 5, dtype=torch.float64), token_ids(17, 5, 2, 2)),
+    ),
     Case(
         "transposed logits",
         (2 * normal(14, 5, 3, 2).transpose(0, 2), token_ids(15, 5, 2, 3)),
@@ -278,6 +319,11 @@ def _ce_small_number(logits, targets, ignore_index=-100):
     return _mean_counted(-(p + 1e-9).log(), targets, ignore_index)
 
 
+def _ce_clamped(logits, targets, ignore_index=-100):
+    p = _picked(torch.softmax(logits, -1), targets, ignore_index)
+    return _mean_counted(-p.clamp(min=1e-9).log(), targets, ignore_index)
+
+
 def _ce_whole_tensor_max(logits, targets, ignore_index=-100):
     largest = logits.max()
     totals = (logits - largest).exp().sum(-1).log() + largest
@@ -305,6 +351,35 @@ def _ce_mean_of_means(logits, targets, ignore_index=-100):
     pairs = zip(logits, targets, strict=True)
     means = [cross_entropy(x, y, ignore_index) for x, y in pairs if (y != ignore_index).any()]
     return torch.stack(means).mean()
+
+
+def _ce_each_text(logits, targets, ignore_index):
+    counts = (targets != ignore_index).sum(-1)
+    return _ce_each(logits, targets, ignore_index).sum(-1), counts
+
+
+def _ce_mean_of_means_with_0(logits, targets, ignore_index=-100):
+    totals, counts = _ce_each_text(logits, targets, ignore_index)
+    return (totals / counts.clamp(min=1)).mean()
+
+
+def _ce_mean_of_means_with_nan(logits, targets, ignore_index=-100):
+    totals, counts = _ce_each_text(logits, targets, ignore_index)
+    return (totals / counts).mean()
+
+
+def _ce_without_the_sure(logits, targets, ignore_index=-100):
+    surprises = _ce_each(logits, targets, ignore_index)
+    return surprises[surprises > 0].mean()
+
+
+def _ce_without_id_0(logits, targets, ignore_index=-100):
+    ids = targets.clamp(min=0)
+    return _mean_counted(torch.logsumexp(logits, -1) - _picked(logits, ids, 0), ids, 0)
+
+
+def _ce_in_float32(logits, targets, ignore_index=-100):
+    return cross_entropy(logits.float(), targets, ignore_index).to(logits.dtype)
 
 
 def _ce_padding_as_zero(logits, targets, ignore_index=-100):
@@ -355,7 +430,8 @@ def _ce_entropy(logits, targets, ignore_index=-100):
 
 
 def _ce_shifted(logits, targets, ignore_index=-100):
-    return cross_entropy(logits[:, :-1], targets[:, 1:], ignore_index)
+    later = targets[:, 1:]
+    return _mean_counted(_ce_each(logits[:, :-1], later, ignore_index), later, ignore_index)
 
 
 def _ce_softmax_twice(logits, targets, ignore_index=-100):
@@ -398,6 +474,13 @@ CROSS_ENTROPY_MISTAKES = (
         "targets that are not too improbable",
     ),
     Mistake(
+        "probability_clamped",
+        _ce_clamped,
+        "You hold each probability above a small number, so that no surprise can be larger than "
+        "that number allows; from the logits ln p is exact, however small p is.",
+        "targets that are not too improbable",
+    ),
+    Mistake(
         "max_over_whole_tensor",
         _ce_whole_tensor_max,
         "You subtract the largest logit of the whole tensor, so the sum of a row far below it is "
@@ -437,6 +520,42 @@ CROSS_ENTROPY_MISTAKES = (
         "You average each text first and then those means, so a token of a short text counts more "
         "than one of a long text.",
         "targets without padding",
+    ),
+    Mistake(
+        "mean_of_means_with_0",
+        _ce_mean_of_means_with_0,
+        "You average each text first and then those means, so a token of a short text counts more "
+        "than one of a long text, and a text of nothing but padding as a loss of 0.",
+        "targets without padding",
+    ),
+    Mistake(
+        "mean_of_means_with_nan",
+        _ce_mean_of_means_with_nan,
+        "You average each text first and then those means: a text of nothing but padding is 0 "
+        "divided by 0, and a token of a short text counts more than one of a long text; add up "
+        "over all texts, and divide once.",
+        "targets without padding",
+    ),
+    Mistake(
+        "sure_answers_left_out",
+        _ce_without_the_sure,
+        "You leave out targets whose surprise is 0, but a sure, right answer counts in the mean; "
+        "only the targets themselves say what is ignored.",
+        "a model that is never quite sure",
+    ),
+    Mistake(
+        "id_0_ignored",
+        _ce_without_id_0,
+        "You leave out the targets that are not above 0, but id 0 is a valid token; only what "
+        "equals ignore_index does not count.",
+        "targets from 1 up",
+    ),
+    Mistake(
+        "in_float32",
+        _ce_in_float32,
+        "You calculate in float32 when doubles come in, and lose their last digits; let every step "
+        "keep the dtype of the logits.",
+        "doubles that float32 can hold",
     ),
     Mistake(
         "padding_as_token_0",
@@ -573,10 +692,22 @@ def _ce_order(answer) -> str | None:
     return f"With the texts in another order your loss changes by {gap:.3g}; a mean must not."
 
 
+def _ce_no_floor(answer) -> str | None:
+    got = answer(torch.tensor([[[0.0, 200.0]]]), torch.tensor([[0]])).item()
+    if not math.isfinite(got) or abs(got - 200) < 1e-2:
+        return None  # infinite: the cases show it
+    return (
+        f"A target with the logit 0, beside another of 200, surprises with 200 nats, but yours is "
+        f"{got:.4g}; does something keep p from becoming 0? Work ln p out of the logits, without p."
+    )
+
+
 def _ce_gradient(answer) -> str | None:
-    logits = normal(28, 2, 3, 5).requires_grad_()
-    targets = _with_ignored(token_ids(29, 5, 2, 3), (0, 2))
+    case = _case_named(CROSS_ENTROPY_CASES, "padding at the end of one text")
+    logits, targets = case.args[0].clone().requires_grad_(), case.args[1].clone()
     loss = answer(logits, targets)
+    if gap_between(loss.detach(), cross_entropy(*case.args)) > 1e-4:
+        return None  # the case itself shows that the loss is wrong, which comes first
     trouble = gradient_trouble(loss, {"logits": logits})
     if trouble:
         return trouble
@@ -615,7 +746,9 @@ CROSS_ENTROPY = Exercise(
         Property("adding one number to every logit changes nothing", _ce_shift),
         Property("what is ignored plays no part", _ce_ignored),
         Property("the order of the texts does not matter", _ce_order),
+        Property("there is no limit to a surprise", _ce_no_floor),
         Property("the right gradient comes back to the logits", _ce_gradient),
+        Property("doubles stay doubles", _doubles_kept(cross_entropy, CROSS_ENTROPY_CASES)),
     ),
     hints=(
         "For one token: -ln p(target) = ln(sum of all exp(logits)) - logit of the target. How do "
@@ -633,8 +766,8 @@ CROSS_ENTROPY = Exercise(
         "the logarithm of 0. Only targets that count are in the sum, and only they are in the "
         "number that it is divided by."
     ),
-    checked="logits of 1,000, impossible targets, padding, another ignore_index, doubles, the "
-    "gradient",
+    checked="logits of 1,000, impossible and sure targets, padding, another ignore_index, doubles, "
+    "the gradient",
 )
 
 
@@ -868,6 +1001,18 @@ def _bpb_same_for_any_tokenizer(answer) -> str | None:
     )
 
 
+def _bpb_doubles(answer) -> str | None:
+    for nats in (1 + 5.9e-8, 1 - 2.9e-8):  # as float32 both are 1
+        got = answer(torch.full((4,), nats, dtype=torch.float64), "abc")
+        right = 4 * nats / LN_2 / 3
+        if 2e-8 < abs(got / right - 1) < 1e-5:  # further off: no matter of rounding
+            return (
+                f"Four doubles of {nats:.9f} nats over three bytes are {right:.9f} bits per byte, "
+                f"but you return {got:.9f}; does a step, such as .float(), go through float32?"
+            )
+    return None
+
+
 BITS_PER_BYTE = Exercise(
     id="training.bits_per_byte",
     title="Bits per byte",
@@ -890,7 +1035,10 @@ BITS_PER_BYTE = Exercise(
         ),
     ),
     right=(_bpb_plain, _bpb_log2),
-    properties=(Property("the cut of the text does not matter", _bpb_same_for_any_tokenizer),),
+    properties=(
+        Property("the cut of the text does not matter", _bpb_same_for_any_tokenizer),
+        Property("doubles stay doubles", _bpb_doubles),
+    ),
     hints=(
         "How many nats does the whole text cost? That does not depend on how it was cut.",
         "Add up the losses of all tokens, turn nats into bits (one bit is ln 2 nats), and share "
@@ -913,7 +1061,7 @@ GRADIENT_CASES = (
     Case("two tokens by hand", (_by_hand_logits()[0, :2], torch.tensor([0, 2]))),
     Case("N=3, V=5", (2 * normal(40, 3, 5), torch.tensor([4, 0, 2]))),
     Case("N and V both 4", (2 * normal(41, 4, 4), torch.tensor([1, 3, 0, 1]))),
-    Case("two targets of five ignored", (normal(42, 5, 3), torch.tensor([2, -100, 0, -100, 1]))),
+    Case("two targets of five ignored", (normal(42, 5, 4), torch.tensor([2, -100, 0, -100, 1]))),
     Case("all but one ignored", (normal(43, 3, 4), torch.tensor([-100, -100, 3]))),
     Case(
         "logits near 1,000",
@@ -923,6 +1071,10 @@ GRADIENT_CASES = (
     Case("equal logits", (torch.full((2, 4), 0.5), torch.tensor([3, 0]))),
     Case("a model that is right and sure", (20.0 * torch.eye(3), torch.tensor([0, 1, 2]))),
     Case("double precision", (normal(45, 4, 3, dtype=torch.float64), torch.tensor([0, 2, 2, 1]))),
+    Case(
+        "doubles that float32 cannot tell apart",
+        (FAR + normal(48, 4, 5, dtype=torch.float64), torch.tensor([0, 4, 2, 1])),
+    ),
 )
 
 
@@ -1031,6 +1183,18 @@ def _grad_likeliest(logits, targets):
     return (torch.softmax(logits, 1) - best) * counted / counted.sum()
 
 
+def _grad_rows_dropped(logits, targets):
+    return cross_entropy_gradient(logits, targets)[targets != -100]
+
+
+def _grad_without_id_0(logits, targets):
+    return cross_entropy_gradient(logits, targets.masked_fill(targets == 0, -100))
+
+
+def _grad_in_float32(logits, targets):
+    return cross_entropy_gradient(logits.float(), targets).to(logits.dtype)
+
+
 GRADIENT_MISTAKES = (
     Mistake(
         "gradient_of_the_sum",
@@ -1128,6 +1292,26 @@ GRADIENT_MISTAKES = (
         "You take the 1 off at the likeliest token, where it belongs to the token that came.",
         "a model that is always right",
     ),
+    Mistake(
+        "ignored_rows_dropped",
+        _grad_rows_dropped,
+        "You leave the rows of ignored targets out, but every row of the logits has a gradient; "
+        "theirs is 0.",
+        "targets without padding",
+    ),
+    Mistake(
+        "id_0_ignored",
+        _grad_without_id_0,
+        "You treat token 0 as padding, but id 0 is a valid token; only -100 does not count.",
+        "targets from 1 up",
+    ),
+    Mistake(
+        "in_float32",
+        _grad_in_float32,
+        "You calculate in float32 when doubles come in, and lose their last digits; let every step "
+        "keep the dtype of the logits.",
+        "doubles that float32 can hold",
+    ),
 )
 
 
@@ -1169,6 +1353,7 @@ GRADIENT = Exercise(
     properties=(
         Property("each row adds up to 0", _grad_rows),
         Property("it says how the loss moves when a logit does", _grad_finite_difference),
+        Property("doubles stay doubles", _doubles_kept(cross_entropy_gradient, GRADIENT_CASES)),
     ),
     hints=(
         "For one token the gradient is softmax minus one-hot. What does taking the mean over the "
@@ -1205,6 +1390,13 @@ def _first(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> tuple[
 
 
 _BY_HAND = (torch.tensor([1.0, -2.0]), torch.tensor([0.5, 4.0]), torch.zeros(2), torch.zeros(2))
+
+_FAR_APART = (
+    normal(92, 3, dtype=torch.float64),
+    normal(93, 3, dtype=torch.float64) - FAR,
+    normal(94, 3, dtype=torch.float64) + FAR,
+    normal(95, 3, dtype=torch.float64).square() + FAR,
+)
 
 ADAM_INPUTS = (
     ("the first update of two numbers", (*_BY_HAND, 1, 0.1, 0.9, 0.99, 1e-8)),
@@ -1245,7 +1437,7 @@ ADAM_INPUTS = (
             1e-8,
         ),
     ),
-    ("double precision", (*_moments(75, 2, 2, dtype=torch.float64), 5, 0.05, 0.9, 0.98, 1e-8)),
+    ("double precision", (*_moments(75, 2, 2, dtype=torch.float64), 2, 0.25, 0.5, 0.75, 1e-8)),
     ("a single number", (*_first(79), 1, 0.4, 0.9, 0.999, 1e-8)),
     ("the fifteenth update", (*_moments(80, 3), 15, 0.2, 0.9, 0.999, 1e-8)),
     ("the six-hundredth update", (*_moments(84, 2), 600, 0.3, 0.9, 0.999, 1e-8)),
@@ -1262,6 +1454,10 @@ ADAM_INPUTS = (
             0.99,
             1e-8,
         ),
+    ),
+    (
+        "a gradient against its mean, in doubles that float32 cannot tell apart",
+        (*_FAR_APART, 2, 0.25, 0.5, 0.75, 1e-8),
     ),
 )
 
@@ -1406,6 +1602,28 @@ def _adam_eps_hat(w, g, m, v, t, lr, beta1, beta2, eps):
     return w - rate * m / (v.sqrt() + eps), m, v
 
 
+def _adam_betas_swapped_in_means(w, g, m, v, t, lr, beta1, beta2, eps):
+    m, v = _adam_parts(g, m, v, beta2, beta1)
+    return w - lr * m / (1 - beta1**t) / ((v / (1 - beta2**t)).sqrt() + eps), m, v
+
+
+def _adam_corrected_by(first, second):
+    """Return Adam's step with the powers of two betas, 0 or 1, in the corrections."""
+
+    def step(w, g, m, v, t, lr, beta1, beta2, eps):
+        m, v = _adam_parts(g, m, v, beta1, beta2)
+        of_m, of_v = ((beta1, beta2)[i] for i in (first, second))
+        m_hat, v_hat = m / (1 - of_m**t), v / (1 - of_v**t)
+        return w - lr * m_hat / (v_hat.sqrt() + eps), m, v
+
+    return step
+
+
+def _adam_in_float32(w, g, m, v, *rest):
+    singles = (x.float() for x in (w, g, m, v))
+    return tuple(x.to(w.dtype) for x in adam_step(*singles, *rest))
+
+
 ADAM_MISTAKES = (
     Mistake(
         "no_bias_correction",
@@ -1477,6 +1695,41 @@ ADAM_MISTAKES = (
         _adam_betas_swapped,
         "You have swapped the betas: beta1 belongs to the mean m, beta2 to the mean square v.",
         "equal betas",
+    ),
+    Mistake(
+        "betas_swapped_in_the_means",
+        _adam_betas_swapped_in_means,
+        "You have swapped the betas in the means and not in the corrections: beta1 belongs to m, "
+        "beta2 to v.",
+        "equal betas",
+    ),
+    Mistake(
+        "betas_swapped_in_the_corrections",
+        _adam_corrected_by(1, 0),
+        "Your means are right, but you have swapped the betas in the corrections: m is divided by "
+        "1 - beta1 ** t, v by 1 - beta2 ** t.",
+        "equal betas",
+    ),
+    Mistake(
+        "beta1_for_both",
+        _adam_corrected_by(0, 0),
+        "You correct both means with beta1, but v was averaged with beta2; divide it by "
+        "1 - beta2 ** t.",
+        "equal betas",
+    ),
+    Mistake(
+        "beta2_for_both",
+        _adam_corrected_by(1, 1),
+        "You correct both means with beta2, but m was averaged with beta1; divide it by "
+        "1 - beta1 ** t.",
+        "equal betas",
+    ),
+    Mistake(
+        "in_float32",
+        _adam_in_float32,
+        "You calculate in float32 when doubles come in, and lose their last digits; let every step "
+        "keep the dtype of the inputs.",
+        "doubles that float32 can hold",
     ),
     Mistake(
         "shares_swapped",
@@ -1618,6 +1871,7 @@ ADAM_STEP = Exercise(
     properties=(
         Property("the first step is as long as the learning rate", _adam_first_step),
         Property("the size of the gradients cancels", _adam_scale),
+        Property("doubles stay doubles", _doubles_kept(adam_step, ADAM_CASES)),
     ),
     hints=(
         "m averages the gradient, v its square. Both start at 0: by what must they be divided so "
@@ -1641,7 +1895,7 @@ ADAM_STEP = Exercise(
 
 # --- adamw_step ---
 
-_DECAYS = (0.5, 0.1, 0.4, 0.3, 0.2, 0.5, 0.1, 0.6, 0.5, 0.2, 0.8, 0.3, 0.4, 0.7)
+_DECAYS = (0.5, 0.1, 0.4, 0.3, 0.2, 0.5, 0.1, 0.6, 0.5, 0.2, 0.8, 0.3, 0.4, 0.7, 0.5)
 
 ADAMW_CASES = (
     *(Case(name, (*args, decay)) for (name, args), decay in zip(ADAM_INPUTS, _DECAYS, strict=True)),
@@ -1746,6 +2000,24 @@ def _adamw_without_rate(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
     return adam_step(w * (1 - weight_decay), g, m, v, t, lr, beta1, beta2, eps)
 
 
+def _adamw_by_the_size(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    return adam_step(w - lr * weight_decay * w.abs(), g, m, v, t, lr, beta1, beta2, eps)
+
+
+def _adamw_by_the_length(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    return adam_step(w - lr * weight_decay * w.norm(), g, m, v, t, lr, beta1, beta2, eps)
+
+
+def _adamw_matrices_alone(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    decay = weight_decay if w.dim() >= 2 else 0.0
+    return adamw_step(w, g, m, v, t, lr, beta1, beta2, eps, decay)
+
+
+def _adamw_in_float32(w, g, m, v, *rest):
+    singles = (x.float() for x in (w, g, m, v))
+    return tuple(x.to(w.dtype) for x in adamw_step(*singles, *rest))
+
+
 ADAMW_MISTAKES = (
     Mistake(
         "decay_in_the_gradient",
@@ -1801,6 +2073,34 @@ ADAMW_MISTAKES = (
         "weights of 1",
     ),
     Mistake(
+        "decay_by_the_size",
+        _adamw_by_the_size,
+        "You take off a share of the weight's size, abs, which pushes negative weights further "
+        "away from 0; take it off the weight with its sign.",
+        "positive weights",
+    ),
+    Mistake(
+        "decay_by_the_length",
+        _adamw_by_the_length,
+        "You take a share of the length of the whole tensor, norm, off every weight; each loses a "
+        "share of itself.",
+        "a single positive weight",
+    ),
+    Mistake(
+        "only_matrices_decay",
+        _adamw_matrices_alone,
+        "Your vectors do not decay; which parameters decay is settled outside, by the parameter "
+        "groups, and here whatever comes in decays.",
+        "matrices",
+    ),
+    Mistake(
+        "in_float32",
+        _adamw_in_float32,
+        "You calculate in float32 when doubles come in, and lose their last digits; let every step "
+        "keep the dtype of the inputs.",
+        "doubles that float32 can hold",
+    ),
+    Mistake(
         "step_left_out",
         _adamw_replaces,
         "Your weights only decay; the step of Adam is left out.",
@@ -1852,9 +2152,10 @@ def _decay_alone(answer) -> str | None:
     moved = answer(w.clone(), zero, zero.clone(), zero + 3.0, 5, 0.1, 0.9, 0.99, 1e-8, 0.5)[0]
     if gap_between(moved, 0.95 * w) < 1e-4:
         return None
+    worst = (moved - 0.95 * w).abs().nan_to_num(math.inf).argmax()
     return (
-        "Without any gradient a weight must lose lr · weight_decay = 5% of itself, but 100 "
-        f"becomes {moved[3].item():.4g} in yours."
+        "Without any gradient a weight must lose lr · weight_decay = 5% of itself, but "
+        f"{w[worst].item():.4g} becomes {moved[worst].item():.4g} in yours."
     )
 
 
@@ -1902,6 +2203,7 @@ ADAMW_STEP = Exercise(
     properties=(
         Property("without a gradient a weight loses lr · weight_decay of itself", _decay_alone),
         Property("decay does not depend on the size of the gradient", _decay_same_for_all),
+        Property("doubles stay doubles", _doubles_kept(adamw_step, ADAMW_CASES)),
     ),
     hints=(
         "Which of Adam's numbers may know of the decay? If m and v see it, it is no longer "
@@ -2060,6 +2362,20 @@ def _clip_with_length(gradients, max_norm):
     return clip_gradients(gradients, max_norm), _length(gradients)
 
 
+def _clip_always_by_numbers(gradients, max_norm):
+    return _scaled(gradients, max_norm / _length(gradients))
+
+
+def _clip_always_by_tensors(gradients, max_norm):
+    length = torch.cat([g.flatten() for g in gradients]).norm()
+    return [g * (max_norm / length) for g in gradients]
+
+
+def _clip_spectral(gradients, max_norm):
+    length = math.sqrt(sum(torch.linalg.norm(g, 2).item() ** 2 for g in gradients))
+    return _scaled(gradients, max_norm / length if length > max_norm else 1.0)
+
+
 CLIP_MISTAKES = (
     Mistake(
         "each_on_its_own",
@@ -2080,6 +2396,28 @@ CLIP_MISTAKES = (
         _clip_always,
         "You also stretch gradients that are short enough; clipping only shortens.",
         "gradients that are too long",
+    ),
+    Mistake(
+        "short_ones_stretched_and_an_error_at_0",
+        _clip_always_by_numbers,
+        "You also stretch gradients that are short enough, and where all are 0 you divide by 0; "
+        "clipping only shortens.",
+        "gradients that are too long",
+    ),
+    Mistake(
+        "short_ones_stretched_and_nan_at_0",
+        _clip_always_by_tensors,
+        "You also stretch gradients that are short enough, and where all are 0 you make NaN of "
+        "them; clipping only shortens.",
+        "gradients that are too long",
+    ),
+    Mistake(
+        "spectral_norm",
+        _clip_spectral,
+        "Your length of a matrix is its largest singular value, which is what "
+        "torch.linalg.norm(g, 2) means there; the root of the sum of all its squares is "
+        "torch.linalg.vector_norm(g).",
+        "vectors",
     ),
     Mistake(
         "length_one",
@@ -2183,6 +2521,18 @@ def _clip_direction(answer) -> str | None:
     )
 
 
+def _clip_doubles(answer) -> str | None:
+    gradients = [normal(115, 3, dtype=torch.float64), normal(116, 2, 4, dtype=torch.float64)]
+    got = answer([g.clone() for g in gradients], 100.0)
+    gap = max(gap_between(a, b) for a, b in zip(got, gradients, strict=True))
+    if gap < 1e-12:
+        return None
+    return (
+        f"Gradients that are short enough must come back as they are, but these doubles are off by "
+        f"up to {gap:.3g}; does a step, such as .float(), go through float32?"
+    )
+
+
 CLIP = Exercise(
     id="training.clip_gradients",
     title="Clipping by the joint length",
@@ -2202,6 +2552,7 @@ CLIP = Exercise(
     properties=(
         Property("what was too long has the length max_norm", _clip_length_property),
         Property("the direction is kept", _clip_direction),
+        Property("doubles that are short enough stay as they are", _clip_doubles),
     ),
     hints=(
         "Imagine all gradients written one after the other as one long vector. How long is it?",
@@ -2244,6 +2595,8 @@ SCHEDULE_CASES = tuple(
         ("down to 0", (30, 10, 50, 0.006, 0.0)),
         ("a level rate", (7, 2, 10, 0.5, 0.5)),
         ("a run of a thousand steps", (637, 100, 1000, 3.0, 0.3)),
+        ("a tiny rate", (7, 4, 20, 3e-7, 1e-8)),
+        ("a tiny rate, in the warm-up", (0, 3, 20, 2e-8, 0.0)),
     )
 )
 
@@ -2387,6 +2740,34 @@ def _sched_reaches_min(step, warmup_steps, n_steps, max_lr, min_lr):
     return _cosine(progress, max_lr, min_lr)
 
 
+def _sched_min_at_the_end_alone(step, warmup_steps, total_steps, max_lr, min_lr):
+    low = min_lr if step >= total_steps else 0.0
+    return warmup_cosine(step, warmup_steps, total_steps, max_lr, low)
+
+
+def _sched_upside_down(step, warmup_steps, total_steps, max_lr, min_lr):
+    if step < warmup_steps or step >= total_steps:
+        return warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr)
+    progress = (step - warmup_steps) / (total_steps - warmup_steps)
+    return _cosine(1 - progress, max_lr, min_lr)
+
+
+def _sched_one_ahead(step, warmup_steps, total_steps, max_lr, min_lr):
+    if step < warmup_steps:
+        return warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr)
+    return warmup_cosine(step + 1, warmup_steps, total_steps, max_lr, min_lr)
+
+
+def _sched_end_not_asked_for(step, warmup_steps, total_steps, max_lr, min_lr):
+    if step < warmup_steps or step > total_steps:
+        return warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr)
+    return _cosine((step - warmup_steps) / (total_steps - warmup_steps), max_lr, min_lr)
+
+
+def _sched_rounded(step, warmup_steps, total_steps, max_lr, min_lr):
+    return round(warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr), 6)
+
+
 SCHEDULE_MISTAKES = (
     Mistake(
         "warmup_never_arrives",
@@ -2472,6 +2853,41 @@ SCHEDULE_MISTAKES = (
         _sched_min_unused,
         "Your rate goes down to 0 whatever min_lr is.",
         "a min_lr of 0",
+    ),
+    Mistake(
+        "min_at_the_end_alone",
+        _sched_min_at_the_end_alone,
+        "Your cosine goes down to 0, and the rate jumps up to min_lr after the last step; the "
+        "cosine itself must arrive at min_lr.",
+        "a min_lr of 0",
+    ),
+    Mistake(
+        "cosine_upside_down",
+        _sched_upside_down,
+        "Your cosine is upside down: after the warm-up the rate drops to min_lr and climbs from "
+        "there; it is 1 + cos, and not 1 - cos.",
+        "the middle of the way down",
+    ),
+    Mistake(
+        "one_step_ahead",
+        _sched_one_ahead,
+        "Your progress is one step ahead after the warm-up: it is (step - warmup_steps) / "
+        "(total_steps - warmup_steps), so step warmup_steps still has max_lr.",
+        "steps of the warm-up",
+    ),
+    Mistake(
+        "end_not_asked_for",
+        _sched_end_not_asked_for,
+        "You ask for step > total_steps, but step = total_steps belongs to min_lr too; when the "
+        "warm-up is the whole run, you divide by 0 there.",
+        "a run that is longer than its warm-up",
+    ),
+    Mistake(
+        "rounded",
+        _sched_rounded,
+        "You round the rate to six decimals, so a rate below a millionth becomes 0; return it as "
+        "it is.",
+        "rates above a thousandth",
     ),
     Mistake(
         "cut_off_at_min",
@@ -2570,8 +2986,9 @@ SCHEDULE = Exercise(
         "to 0, and that share of the height stands on min_lr. (Loshchilov and Hutter 2016, "
         "section 3.)"
     ),
-    checked="every stretch and every border, no warm-up, warm-up alone, steps after the end",
-    atol=1e-7,
+    checked="every stretch and every border, no warm-up, warm-up alone, steps after the end, tiny "
+    "rates",
+    atol=1e-12,
 )
 
 
@@ -2590,7 +3007,17 @@ JOIN_CASES = (
     Case("five pieces", ([normal(130 + i, 2, 2) for i in range(5)], [1, 2, 3, 4, 5])),
     Case(
         "double precision",
-        ([normal(136, 3, dtype=torch.float64), normal(137, 3, dtype=torch.float64)], [3, 8]),
+        ([normal(136, 3, dtype=torch.float64), normal(137, 3, dtype=torch.float64)], [3, 5]),
+    ),
+    Case(
+        "doubles that float32 cannot tell apart",
+        (
+            [
+                side * FAR + normal(141 + i, 3, dtype=torch.float64)
+                for i, side in enumerate((1, -1, -1))
+            ],
+            [2, 1, 1],
+        ),
     ),
 )
 
@@ -2690,12 +3117,40 @@ def _join_list(gradients, n_targets):
     return [g * (n / total) for g, n in zip(gradients, n_targets, strict=True)]
 
 
+def _join_mean_of_full(gradients, n_targets):
+    full = [g for g, n in zip(gradients, n_targets, strict=True) if n]
+    return torch.stack(full).mean(dim=0)
+
+
+def _join_divided_by_0(gradients, n_targets):
+    return sum(g / n for g, n in zip(gradients, n_targets, strict=True))
+
+
+def _join_last_left_out(gradients, n_targets):
+    total = sum(n_targets[:-1])
+    joined = torch.zeros_like(gradients[0])
+    for g, n in zip(gradients[:-1], n_targets[:-1], strict=True):
+        joined = joined + g * (n / total)
+    return joined
+
+
+def _join_in_float32(gradients, n_targets):
+    return join_gradients([g.float() for g in gradients], n_targets).to(gradients[0].dtype)
+
+
 JOIN_MISTAKES = (
     Mistake(
         "mean_of_means",
         _join_mean,
         "You average the pieces as if they were equally large, so a target in a small piece "
         "counts more than one in a large piece.",
+        "pieces of equal size",
+    ),
+    Mistake(
+        "mean_of_those_with_targets",
+        _join_mean_of_full,
+        "You average the pieces that have targets as if they were equally large; weigh each by how "
+        "many it has.",
         "pieces of equal size",
     ),
     Mistake(
@@ -2733,6 +3188,13 @@ JOIN_MISTAKES = (
         "pieces of one target",
     ),
     Mistake(
+        "divided_by_own_targets_even_0",
+        _join_divided_by_0,
+        "You divide each gradient by its number of targets, which may be 0; each is a mean "
+        "already, and must be multiplied by its share of all targets.",
+        "pieces of one target",
+    ),
+    Mistake(
         "sum_over_all_targets",
         _join_sum_over_total,
         "You divide the plain sum by the number of all targets; each gradient is a mean and must "
@@ -2751,6 +3213,20 @@ JOIN_MISTAKES = (
         _join_last_missing,
         "The last piece is missing from your sum: the loop ends one too early.",
         "a last piece without targets",
+    ),
+    Mistake(
+        "last_piece_left_out",
+        _join_last_left_out,
+        "You leave the last piece out, both its gradient and its targets: the loop ends one too "
+        "early.",
+        "a last piece without targets",
+    ),
+    Mistake(
+        "in_float32",
+        _join_in_float32,
+        "You calculate in float32 when doubles come in, and lose their last digits; let every step "
+        "keep the dtype of the gradients.",
+        "doubles that float32 can hold",
     ),
     Mistake(
         "size_of_the_first",
@@ -2821,7 +3297,10 @@ JOIN = Exercise(
         ),
     ),
     right=(_join_weighted_sum, _join_running_mean, _join_tensordot),
-    properties=(Property("the pieces give what the whole batch gives", _join_large_batch),),
+    properties=(
+        Property("the pieces give what the whole batch gives", _join_large_batch),
+        Property("doubles stay doubles", _doubles_kept(join_gradients, JOIN_CASES)),
+    ),
     hints=(
         "Each gradient is a mean over its own targets. How do you turn a mean back into a sum?",
         "The mean over all targets is the sum over all targets, divided by how many there are; a "
@@ -2875,6 +3354,13 @@ def _train_case(
     return Case(name, (model, batches, optimizer, rates, max_norm))
 
 
+def _with_gradients(case: Case) -> Case:
+    """Return the case with gradients left over in its model from an earlier use."""
+    for i, parameter in enumerate(case.args[0].parameters()):
+        parameter.grad = normal(170 + i, *parameter.shape, dtype=parameter.dtype)
+    return case
+
+
 def _momentum(parameters, lr):
     return torch.optim.SGD(parameters, lr=lr, momentum=0.9)
 
@@ -2893,14 +3379,16 @@ TRAIN_CASES = (
     _train_case("AdamW, clipped hard", [0.3, 0.1, 0.2], 0.05, torch.optim.AdamW),
     _train_case("two parameter groups", [0.4, 1.0, 0.7], 100.0, _two_groups),
     _train_case("two parameter groups, clipped", [2.0, 1.0, 3.0], 0.2, _two_groups),
+    _with_gradients(_train_case("gradients left over from before", [0.5, 1.5, 0.7], 100.0)),
     _train_case("one batch", [0.5], 1.0),
     _train_case("no batches at all", [], 1.0),
     _train_case("doubles", [0.5, 1.0, 0.5], 0.7, _momentum, torch.float64),
 )
 
 
-def _train_zero_last(model, batches, optimizer, rates, max_norm):
+def _train_zero_once_more(model, batches, optimizer, rates, max_norm):
     model.train()
+    optimizer.zero_grad()
     told = []
     for i in range(len(batches)):
         x, y = batches[i]
@@ -2944,6 +3432,7 @@ def _loop(
     measure: str = "before",
     clip_by: Callable = clip_grad_norm,
     groups_of: Callable = lambda optimizer: optimizer.param_groups,
+    mode_after: Callable = lambda model: None,
     start: int = 0,
 ) -> Callable:
     """Return a training loop that differs from the right one in what is named here."""
@@ -2965,12 +3454,15 @@ def _loop(
             if zero == "before step":
                 optimizer.zero_grad()
             optimizer.step()
+            if zero == "last":
+                optimizer.zero_grad()
             if clip == "after":
                 clip_by(model.parameters(), max_norm)
             if measure == "after":
                 with torch.no_grad():
                     _, loss = model(x, targets=y)
             told.append(loss.item())
+            mode_after(model)
         return told
 
     return train
@@ -3037,6 +3529,28 @@ def _new_optimizer_each_step(model, batches, optimizer, rates, max_norm):
     return told
 
 
+def _rates_multiplied(model, batches, optimizer, rates, max_norm):
+    product, products = optimizer.param_groups[0]["lr"], []
+    for rate in rates:
+        product *= rate
+        products.append(product)
+    return train(model, batches, optimizer, products, max_norm)
+
+
+def _every_pair(model, batches, optimizer, rates, max_norm):
+    pairs = [(batch, rate) for batch in batches for rate in rates]
+    return train(model, [b for b, _ in pairs], optimizer, [r for _, r in pairs], max_norm)
+
+
+def _every_pair_by_rate(model, batches, optimizer, rates, max_norm):
+    pairs = [(batch, rate) for rate in rates for batch in batches]
+    return train(model, [b for b, _ in pairs], optimizer, [r for _, r in pairs], max_norm)
+
+
+def _first_batch_alone(model, batches, optimizer, rates, max_norm):
+    return train(model, batches[:1], optimizer, rates[:1], max_norm)
+
+
 def _only_last_loss(model, batches, optimizer, rates, max_norm):
     told = train(model, batches, optimizer, rates, max_norm)
     return told[-1] if told else 0.0
@@ -3049,6 +3563,13 @@ TRAIN_MISTAKES = (
         "Your gradients pile up: backward() adds to what is there, so optimizer.zero_grad() must "
         "be called for every batch, and not once before the first.",
         "a single batch",
+    ),
+    Mistake(
+        "cleared_after_the_step",
+        _loop(zero="last"),
+        "You clear the gradients after each step and not before the first backward(), so what an "
+        "earlier use of the model left in .grad goes into your first update; clear first.",
+        "a model that has just been made",
     ),
     Mistake(
         "model_never_changes",
@@ -3124,6 +3645,47 @@ TRAIN_MISTAKES = (
         "equal rates",
     ),
     Mistake(
+        "rate_of_the_next_step",
+        _loop(rate_of=lambda rates, i: rates[min(i + 1, len(rates) - 1)]),
+        "You are one rate ahead: batch 0 is trained with rates[1]; each has the rate of its own "
+        "number.",
+        "equal rates",
+    ),
+    Mistake(
+        "rates_multiplied",
+        _rates_multiplied,
+        'You multiply the rate that stands in the optimizer by each new one; group["lr"] must '
+        "become the rate of this step.",
+        "rates of 1",
+    ),
+    Mistake(
+        "length_one",
+        _loop(clip_by=lambda parameters, _: clip_grad_norm(parameters, 1.0)),
+        "You clip to the length 1 whatever max_norm is.",
+        "a max_norm of 1",
+    ),
+    Mistake(
+        "every_rate_for_every_batch",
+        _every_pair,
+        "Your two loops stand one inside the other, so each batch is trained on with every rate; "
+        "walk through both together, with zip.",
+        "a single batch",
+    ),
+    Mistake(
+        "every_batch_at_every_rate",
+        _every_pair_by_rate,
+        "Your two loops stand one inside the other, so at each rate all batches are trained on; "
+        "walk through both together, with zip.",
+        "a single batch",
+    ),
+    Mistake(
+        "return_in_the_loop",
+        _first_batch_alone,
+        "You stop after the first batch: does `return losses` stand inside the loop? It belongs "
+        "after it, as far left as the `for`.",
+        "a single batch",
+    ),
+    Mistake(
         "same_batch_always",
         _loop(batch_of=lambda batches, i: batches[0]),
         "You train on the first batch at every step.",
@@ -3142,6 +3704,13 @@ TRAIN_MISTAKES = (
         "You leave the model in the mode in which it came, here evaluation mode, so dropout is off "
         "while it trains; begin with model.train().",
         "a model that has just been made",
+    ),
+    Mistake(
+        "evaluation_mode_after_the_first",
+        _loop(mode_after=nn.Module.eval),
+        "You switch to evaluation mode after each batch and never back, so only the first is "
+        "trained with dropout; call model.train() once, before the loop, and model.eval() nowhere.",
+        "a single batch",
     ),
     Mistake(
         "first_batch_skipped",
@@ -3179,6 +3748,9 @@ TRAIN_MISTAKES = (
 )
 
 
+TRAIN_ATOL = 1e-5
+
+
 def _train_tensors(model, batches, optimizer, rates, max_norm):
     return torch.tensor(train(model, batches, optimizer, rates, max_norm))
 
@@ -3190,16 +3762,18 @@ def _fresh_case() -> tuple[nn.Module, list[Batch], torch.optim.Optimizer]:
 
 
 def _train_last_update(answer) -> str | None:
-    model, batches, optimizer = _fresh_case()
-    twin, _, other = _fresh_case()
-    answer(model, batches, optimizer, [0.5, 1.0, 2.0], 0.3)
-    train(twin, batches, other, [0.5, 1.0, 2.0], 0.3)
-    gap = max(gap_between(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
+    case = _case_named(TRAIN_CASES, "gradients far longer than max_norm")
+    inputs, twins = copy_value(case.args, {}), copy_value(case.args, {})
+    told, right = answer(*inputs), train(*twins)
+    if differences(right, told, TRAIN_ATOL):
+        return None  # the case itself shows that the losses are wrong, which comes first
+    pairs = zip(inputs[0].parameters(), twins[0].parameters(), strict=True)
+    gap = max(gap_between(a, b) for a, b in pairs)
     if gap < 1e-4:
         return None
     return (
-        f"After three batches the parameters of your model are off by up to {gap:.3g}; is the "
-        "last update made, and once only?"
+        "Your losses are right, but after the last batch the parameters of your model are off by "
+        f"up to {gap:.3g}; is the last update made, and once only?"
     )
 
 
@@ -3223,7 +3797,7 @@ TRAIN = Exercise(
             "plotting the result",
         ),
     ),
-    right=(_train_zero_last, _train_by_autograd),
+    right=(_train_zero_once_more, _train_by_autograd),
     properties=(
         Property("every batch moves the parameters, the last one too", _train_last_update),
         Property("the model is left in training mode", _train_leaves_mode),
@@ -3245,7 +3819,9 @@ TRAIN = Exercise(
         "step() runs. .item() takes the number out of the loss, so that the memory of the forward "
         "pass can be given back."
     ),
-    checked="SGD, momentum and AdamW, two groups, other rates at each step, hard clipping",
+    checked="SGD, momentum and AdamW, two groups, other rates at each step, hard clipping, old "
+    "gradients",
+    atol=TRAIN_ATOL,
 )
 
 
