@@ -340,7 +340,7 @@ progress()
 # %% [markdown]
 # ## Go further
 #
-# - Next: [01 tokens](01_tokens.ipynb).
+# - Next: [chapter 01](01_tokens.ipynb). A model reads numbers; there you make them out of text.
 # - Write `pairwise_dots` with `torch.einsum`. Which letters disappear, and why?
 # - Give the storyteller the beginning *Once there was a girl called Mia. She had a*. Which tokens
 #   can follow, and which does the model rule out?

@@ -1649,7 +1649,8 @@ progress()
 # %% [markdown]
 # ## Go further
 #
-# - Next: [02 embeddings](02_embeddings.ipynb).
+# - Next: [chapter 02](02_embeddings.ipynb). An id says nothing about its word; there each gets
+#   numbers that do.
 # - Train a tokenizer on text in another language. How many bytes per token does it reach on that
 #   text, and how many on English?
 # - Count to 2,000 with the tokenizer of the documentation. Which numbers are one token, and what

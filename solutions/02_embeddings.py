@@ -1596,7 +1596,8 @@ progress()
 # %% [markdown]
 # ## Go further
 #
-# - Next: [03 positions](03_positions.ipynb).
+# - Next: [chapter 03](03_positions.ipynb). Two orders of the same words hold the same vectors;
+#   there their places begin to count.
 # - Train with a window of 2, and of 10. Which neighbours does *river* have then? A narrow window
 #   finds words that can take each other's place, a wide one words of the same topic.
 # - Use `vectors + companies`, or `companies` alone, for the analogies. Which family gains?

@@ -1307,7 +1307,8 @@ progress()
 # %% [markdown]
 # ## Go further
 #
-# - Next: [04 attention](04_attention.ipynb).
+# - Next: [chapter 04](04_attention.ipynb). The tokens know where they stand; there they look at
+#   each other.
 # - In section 12, train rotary models with `rope_base=1_000_000` and with `rope_base=100`. Which
 #   holds longer?
 # - In the trained rotary model, replace `cos` and `sin` of every `block.attention` by those of the

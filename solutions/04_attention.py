@@ -1297,7 +1297,8 @@ progress()
 # %% [markdown]
 # ## Go further
 #
-# - Next: [05 block](05_block.ipynb).
+# - Next: [chapter 05](05_block.ipynb). The tokens have looked at each other; there each works on
+#   what it has found, many times over.
 # - In section 10, give both models the mask and take the scale away from one. At `d_model=64` the
 #   difference is small. At which width does it show?
 # - Make a head that always looks exactly two tokens back. Which queries and keys do it, if every

@@ -1456,7 +1456,8 @@ progress()
 # %% [markdown]
 # ## Go further
 #
-# - Next: [06 model](06_model.ipynb).
+# - Next: [chapter 06](06_model.ipynb). You have one part of the stack; there you build the whole,
+#   and it writes.
 # - Train *residual, post-norm* with a third of the learning rate: `train("residual, post-norm",
 #   1e-3)`. How does it compare now? And pre-norm with three times as much?
 # - In `AnyBlock`, divide every sub-layer's output by $\sqrt{48}$ (there are 48 of them). What does

@@ -1515,7 +1515,8 @@ progress()
 # %% [markdown]
 # ## Go further
 #
-# - Next: [07 training](07_training.ipynb).
+# - Next: [chapter 07](07_training.ipynb). The model is built and knows next to nothing; there it
+#   learns.
 # - In section 10, set `STEPS = 3000` and train the three depths with one seed each (a few minutes).
 #   What has become of the differences? Then give each depth its own best learning rate.
 # - Untie the weights of the storyteller and train both for 150 steps. Does the one with more

@@ -2172,7 +2172,8 @@ progress()
 # %% [markdown]
 # ## Go further
 #
-# - Next: [08 sampling](08_sampling.ipynb).
+# - Next: [chapter 08](08_sampling.ipynb). The model gives probabilities; there you turn them into
+#   text.
 # - Train the model of section 10 without Muon (`COURSE.train_config(140, muon_lr=None)`). How many
 #   steps does it need to come as far?
 # - Give the over-fitting model of section 9 `dropout=0.3`, then more stories. Which helps more?

@@ -2740,32 +2740,32 @@ def _sched_reaches_min(step, warmup_steps, n_steps, max_lr, min_lr):
     return _cosine(progress, max_lr, min_lr)
 
 
-def _sched_min_at_the_end_alone(step, warmup_steps, total_steps, max_lr, min_lr):
-    low = min_lr if step >= total_steps else 0.0
-    return warmup_cosine(step, warmup_steps, total_steps, max_lr, low)
+def _sched_min_at_the_end_alone(step, warmup_steps, n_steps, max_lr, min_lr):
+    low = min_lr if step >= n_steps else 0.0
+    return warmup_cosine(step, warmup_steps, n_steps, max_lr, low)
 
 
-def _sched_upside_down(step, warmup_steps, total_steps, max_lr, min_lr):
-    if step < warmup_steps or step >= total_steps:
-        return warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr)
-    progress = (step - warmup_steps) / (total_steps - warmup_steps)
+def _sched_upside_down(step, warmup_steps, n_steps, max_lr, min_lr):
+    if step < warmup_steps or step >= n_steps:
+        return warmup_cosine(step, warmup_steps, n_steps, max_lr, min_lr)
+    progress = (step - warmup_steps) / (n_steps - warmup_steps)
     return _cosine(1 - progress, max_lr, min_lr)
 
 
-def _sched_one_ahead(step, warmup_steps, total_steps, max_lr, min_lr):
+def _sched_one_ahead(step, warmup_steps, n_steps, max_lr, min_lr):
     if step < warmup_steps:
-        return warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr)
-    return warmup_cosine(step + 1, warmup_steps, total_steps, max_lr, min_lr)
+        return warmup_cosine(step, warmup_steps, n_steps, max_lr, min_lr)
+    return warmup_cosine(step + 1, warmup_steps, n_steps, max_lr, min_lr)
 
 
-def _sched_end_not_asked_for(step, warmup_steps, total_steps, max_lr, min_lr):
-    if step < warmup_steps or step > total_steps:
-        return warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr)
-    return _cosine((step - warmup_steps) / (total_steps - warmup_steps), max_lr, min_lr)
+def _sched_end_not_asked_for(step, warmup_steps, n_steps, max_lr, min_lr):
+    if step < warmup_steps or step > n_steps:
+        return warmup_cosine(step, warmup_steps, n_steps, max_lr, min_lr)
+    return _cosine((step - warmup_steps) / (n_steps - warmup_steps), max_lr, min_lr)
 
 
-def _sched_rounded(step, warmup_steps, total_steps, max_lr, min_lr):
-    return round(warmup_cosine(step, warmup_steps, total_steps, max_lr, min_lr), 6)
+def _sched_rounded(step, warmup_steps, n_steps, max_lr, min_lr):
+    return round(warmup_cosine(step, warmup_steps, n_steps, max_lr, min_lr), 6)
 
 
 SCHEDULE_MISTAKES = (
@@ -2872,13 +2872,13 @@ SCHEDULE_MISTAKES = (
         "one_step_ahead",
         _sched_one_ahead,
         "Your progress is one step ahead after the warm-up: it is (step - warmup_steps) / "
-        "(total_steps - warmup_steps), so step warmup_steps still has max_lr.",
+        "(n_steps - warmup_steps), so step warmup_steps still has max_lr.",
         "steps of the warm-up",
     ),
     Mistake(
         "end_not_asked_for",
         _sched_end_not_asked_for,
-        "You ask for step > total_steps, but step = total_steps belongs to min_lr too; when the "
+        "You ask for step > n_steps, but step = n_steps belongs to min_lr too; when the "
         "warm-up is the whole run, you divide by 0 there.",
         "a run that is longer than its warm-up",
     ),
