@@ -3442,9 +3442,8 @@ def _loop(
         mode(model)
         for i in range(start, len(batches)):
             x, y = batch_of(batches, i)
-            rate = rate_of(rates, i)
             for group in groups_of(optimizer):
-                group["lr"] = group["lr"] if rate is None else rate
+                group["lr"] = group["lr"] if (rate := rate_of(rates, i)) is None else rate
             if zero == "first":
                 optimizer.zero_grad()
             _, loss = model(x, targets=y)
