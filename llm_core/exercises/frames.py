@@ -18,13 +18,16 @@ import torch
 from llm_core.exercises.base import Function
 from llm_core.exercises.show import clean, error_text
 
-_NOT_OWN = tuple(
-    os.path.normcase(os.path.join(folder, ""))
-    for folder in (
-        str(Path(__file__).resolve().parent.parent),
-        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-    )
-)
+
+def _folder(path: str) -> str:
+    """Return a folder as the names of files in it begin."""
+    return os.path.normcase(os.path.join(path, ""))
+
+
+_COURSE = _folder(str(Path(__file__).resolve().parent.parent))
+"""This package."""
+_LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
+_NOT_OWN = (_COURSE, *(_folder(sysconfig.get_path(name)) for name in _LIBRARIES))
 """This package, Python's library and what is installed beside it."""
 
 
@@ -73,7 +76,7 @@ def raised_by_the_course(error: BaseException) -> bool:
     if not steps:
         return False
     filename = os.path.normcase(steps[-1].tb_frame.f_code.co_filename)
-    return filename.startswith(_NOT_OWN[0]) and _describe(steps[-1]).source.startswith("raise ")
+    return filename.startswith(_COURSE) and _describe(steps[-1]).source.startswith("raise ")
 
 
 def own_traceback(error: BaseException, answer: Function) -> str:

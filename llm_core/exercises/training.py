@@ -210,6 +210,17 @@ def _doubles_kept(reference: Callable, cases: Sequence[Case]) -> Callable:
     return broken
 
 
+def _in_float32(function: Callable, inputs: str) -> Mistake:
+    """Return the known mistake of calculating in float32; `inputs` are what says the dtype."""
+    return Mistake(
+        "in_float32",
+        function,
+        "You calculate in float32 when doubles come in, and lose their last digits; let every step "
+        f"keep the dtype of the {inputs}.",
+        "doubles that float32 can hold",
+    )
+
+
 # --- cross_entropy ---
 
 CROSS_ENTROPY_CASES = (
@@ -550,13 +561,7 @@ CROSS_ENTROPY_MISTAKES = (
         "equals ignore_index does not count.",
         "targets from 1 up",
     ),
-    Mistake(
-        "in_float32",
-        _ce_in_float32,
-        "You calculate in float32 when doubles come in, and lose their last digits; let every step "
-        "keep the dtype of the logits.",
-        "doubles that float32 can hold",
-    ),
+    _in_float32(_ce_in_float32, "logits"),
     Mistake(
         "padding_as_token_0",
         _ce_padding_as_zero,
@@ -1305,13 +1310,7 @@ GRADIENT_MISTAKES = (
         "You treat token 0 as padding, but id 0 is a valid token; only -100 does not count.",
         "targets from 1 up",
     ),
-    Mistake(
-        "in_float32",
-        _grad_in_float32,
-        "You calculate in float32 when doubles come in, and lose their last digits; let every step "
-        "keep the dtype of the logits.",
-        "doubles that float32 can hold",
-    ),
+    _in_float32(_grad_in_float32, "logits"),
 )
 
 
@@ -1619,9 +1618,14 @@ def _adam_corrected_by(first, second):
     return step
 
 
-def _adam_in_float32(w, g, m, v, *rest):
-    singles = (x.float() for x in (w, g, m, v))
-    return tuple(x.to(w.dtype) for x in adam_step(*singles, *rest))
+def _step_in_float32(step):
+    """Return an optimizer's step that takes and gives back any dtype, and rounds to float32."""
+
+    def rounded(w, g, m, v, *rest):
+        singles = (x.float() for x in (w, g, m, v))
+        return tuple(x.to(w.dtype) for x in step(*singles, *rest))
+
+    return rounded
 
 
 ADAM_MISTAKES = (
@@ -1724,13 +1728,7 @@ ADAM_MISTAKES = (
         "1 - beta1 ** t.",
         "equal betas",
     ),
-    Mistake(
-        "in_float32",
-        _adam_in_float32,
-        "You calculate in float32 when doubles come in, and lose their last digits; let every step "
-        "keep the dtype of the inputs.",
-        "doubles that float32 can hold",
-    ),
+    _in_float32(_step_in_float32(adam_step), "inputs"),
     Mistake(
         "shares_swapped",
         _adam_shares_swapped,
@@ -2013,11 +2011,6 @@ def _adamw_matrices_alone(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
     return adamw_step(w, g, m, v, t, lr, beta1, beta2, eps, decay)
 
 
-def _adamw_in_float32(w, g, m, v, *rest):
-    singles = (x.float() for x in (w, g, m, v))
-    return tuple(x.to(w.dtype) for x in adamw_step(*singles, *rest))
-
-
 ADAMW_MISTAKES = (
     Mistake(
         "decay_in_the_gradient",
@@ -2093,13 +2086,7 @@ ADAMW_MISTAKES = (
         "groups, and here whatever comes in decays.",
         "matrices",
     ),
-    Mistake(
-        "in_float32",
-        _adamw_in_float32,
-        "You calculate in float32 when doubles come in, and lose their last digits; let every step "
-        "keep the dtype of the inputs.",
-        "doubles that float32 can hold",
-    ),
+    _in_float32(_step_in_float32(adamw_step), "inputs"),
     Mistake(
         "step_left_out",
         _adamw_replaces,
@@ -3221,13 +3208,7 @@ JOIN_MISTAKES = (
         "early.",
         "a last piece without targets",
     ),
-    Mistake(
-        "in_float32",
-        _join_in_float32,
-        "You calculate in float32 when doubles come in, and lose their last digits; let every step "
-        "keep the dtype of the gradients.",
-        "doubles that float32 can hold",
-    ),
+    _in_float32(_join_in_float32, "gradients"),
     Mistake(
         "size_of_the_first",
         _join_first_size,
