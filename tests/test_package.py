@@ -3,12 +3,14 @@
 import ast
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
 import llm_core
 from llm_core.files import ROOT
+from llm_core.notebooks.lint import lines_of_code
 
 ORDER = [
     "files",
@@ -95,11 +97,7 @@ def test_the_core_runs_without_the_packages_of_the_notebooks():
 def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef, source: list[str]) -> int:
     """Count a function's lines of code, of the `source` that it stands in."""
     lines = source[function.lineno - 1 : function.end_lineno]
-    if ast.get_docstring(function) is not None:
-        docstring = function.body[0]
-        first = docstring.lineno - function.lineno
-        del lines[first : first + docstring.end_lineno - docstring.lineno + 1]
-    return sum(not line.lstrip().startswith("#") for line in lines if line.strip())
+    return lines_of_code(textwrap.dedent("\n".join(lines)))
 
 
 @pytest.mark.parametrize("path", [*CORE, *OTHER_CODE], ids=lambda path: str(path.relative_to(ROOT)))
