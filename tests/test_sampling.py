@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from small import enlarged
 from torch import nn
 from transformers import (
     GPT2Config,
@@ -330,12 +331,7 @@ def small_gpt(positions="rotary", context_length=12, **variants):
     """A random model whose attention is far from even, so that what it looks at matters."""
     sizes = {"vocab_size": 11, "d_model": 16, "n_layers": 2, "n_heads": 4}
     config = GPTConfig(positions=positions, context_length=context_length, **sizes, **variants)
-    model = GPT(config, torch.Generator().manual_seed(3))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() == 2:
-                parameter.mul_(12)
-    return model.eval()
+    return enlarged(GPT(config, torch.Generator().manual_seed(3)), 12)
 
 
 VARIANTS = [{"positions": positions} for positions in POSITIONS]
@@ -570,11 +566,7 @@ def test_beam_search_equals_transformers(seed, length_penalty):
         bos_token_id=0, eos_token_id=1, pad_token_id=0,
     )  # fmt: skip
     torch.manual_seed(seed)
-    theirs = GPT2LMHeadModel(config).eval()
-    with torch.no_grad():
-        for parameter in theirs.parameters():
-            if parameter.dim() == 2:
-                parameter.mul_(12)
+    theirs = enlarged(GPT2LMHeadModel(config), 12)
 
     class Wrapped(nn.Module):
         def forward(self, ids):
