@@ -25,8 +25,6 @@ NEEDS_BROWSER = [
 ]
 """The marks of a test module that drives a browser: `pytestmark = NEEDS_BROWSER`."""
 
-REDRAW_LIMIT_MS = 50
-"""The slowest redraw of an explorer that still follows the hand."""
 QUIZ = "Quiz "
 """What the accessible name of every quiz begins with; its id follows."""
 
@@ -227,15 +225,12 @@ def pictures_in(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [data for data in forms if "image/png" in data]
 
 
-def report_redraw(
-    record_property: Any, where: str, lab: Lab, times: list[float], limit: bool = False
-) -> None:
-    """Record the median redraw; with `limit`, fail when the explorer does not follow the hand.
+def report_redraw(record_property: Any, where: str, lab: Lab, times: list[float]) -> float:
+    """Record the median redraw, and return the slowest of the quickest tenth.
 
     Kernel, server and browser share two cores, and other work takes them for part of the time. So
-    what must keep to the limit is the slowest of the quickest tenth, which says what the redraw
-    itself needs; the median says what the machine made of it. `test_redraw.py`, which runs alone,
-    holds every explorer to it.
+    the quickest tenth says what the redraw itself needs; the median says what the machine made of
+    it. `test_redraw.py`, which runs alone, holds the first of every explorer to a limit.
     """
     median, undisturbed = statistics.median(times), sorted(times)[len(times) // 10]
     record_property(
@@ -243,4 +238,4 @@ def report_redraw(
         f"{where}: redraw {median:.1f} ms (median), {undisturbed:.1f} ms (quickest tenth), "
         f"{lab.isolation}",
     )
-    assert not limit or undisturbed <= REDRAW_LIMIT_MS
+    return undisturbed

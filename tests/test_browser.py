@@ -237,11 +237,7 @@ def drive_story(hand: Hand, expected: Any) -> list[float]:
     hand.settle()
     _says_that_it_writes(hand, expected.beginning.split()[0])
 
-    temperature.focus()
-    hand.page.evaluate("performance.clearMeasures()")
-    hand.page.keyboard.press("ArrowLeft")
-    hand.settle()
-    return hand.page.evaluate("performance.getEntriesByName('llm:redraw').map(e => e.duration)")
+    return redraw_times(hand, temperature, ("ArrowLeft",), rounds=1)
 
 
 def _says_that_it_writes(hand: Hand, word: str) -> None:
