@@ -174,12 +174,12 @@ def compare_recipes(data: dict) -> dict:
 
 def compare_large(data: dict, seed: int) -> dict:
     """Run both recipes in the large setting, and compare their best and their times to it."""
-    classic = run(LARGE_CLASSIC, LARGE_CLASSIC_STEPS, data, 100, seed)
+    classic = run(LARGE_CLASSIC, LARGE_CLASSIC_STEPS, data, eval_interval=100, seed=seed)
     show(f"classic recipe, {LARGE_CLASSIC_STEPS} steps", classic)
     courses = {}
     for n_steps, dropout in LARGE_DROPOUT.items():
         recipe = replace(LARGE_COURSE, variants=LARGE_COURSE.variants | {"dropout": dropout})
-        courses[n_steps] = run(recipe, n_steps, data, 50, seed)
+        courses[n_steps] = run(recipe, n_steps, data, eval_interval=50, seed=seed)
         show(f"course's recipe, {n_steps} steps", courses[n_steps])
 
     best = min(classic.val_loss)
