@@ -7,6 +7,7 @@ import torch
 
 from llm_core import files
 from llm_core.config import GPTConfig
+from llm_core.costs import parameters_by_part
 from llm_core.model import GPT
 from llm_core.tokens import Tokenizer, load_tokenizer
 from llm_core.training import (
@@ -130,13 +131,18 @@ def _read_config(path: Path) -> GPTConfig:
 
 
 def _require_fit(config: GPTConfig, weights: dict[str, torch.Tensor], path: Path) -> None:
-    """Raise ValueError unless `weights` are those of `config`, before memory is taken for it."""
+    """Raise ValueError unless `weights` are as many as `config` asks for, before memory is taken.
+
+    If they are, the model is as large as its file, and `set_weights` compares name by name.
+    """
     if config.n_layers > len(weights) or config.context_length > LONGEST_CONTEXT:
         raise ValueError(
             f"{path} does not fit the model: it lacks weights for the {config.n_layers} layers and "
             f"the context_length {config.context_length} that {CONFIG_FILE} asks for. Restore "
             "that file from a copy, or train again."
         )
+    if sum(parameters_by_part(config).values()) == sum(t.numel() for t in weights.values()):
+        return
     try:
         with torch.device("meta"):  # shapes without numbers
             model = GPT(config)

@@ -7,7 +7,7 @@ from typing import Any
 Function = Callable[..., Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared by identity: tensors do not compare to one bool
 class Case:
     """One call of the learner's function.
 
@@ -23,6 +23,19 @@ class Case:
     args: tuple = ()
     kwargs: dict[str, Any] | None = None
     sizes: dict[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Made:
+    """An argument made anew for each call from another one, as an optimizer is from its model.
+
+    Attributes:
+        make: called with the function's own copy of `of`.
+        of: an argument that stands before this one.
+    """
+
+    make: Callable[[Any], Any]
+    of: Any
 
 
 @dataclass(frozen=True)
@@ -59,7 +72,7 @@ class Property:
     broken: Callable[[Function], str | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Exercise:
     """One exercise, complete.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from llm_core.exercises.base import Case, Function
+from llm_core.exercises.base import Case, Function, Made
 from llm_core.exercises.compare import differences
 from llm_core.exercises.limit import run_limited
 
@@ -43,7 +43,7 @@ def call(function: Function, case: Case, seconds: float | None) -> Outcome:
     Only KeyboardInterrupt, the learner's own, comes out; every other error is in the outcome, an
     answer that does not stop as a TimeUpError.
     """
-    together: dict[int, Any] = {}  # an optimizer's copy must hold the parameters of the model's
+    together: dict[int, Any] = {}  # what holds another argument must hold that argument's copy
     args, kwargs = copy_value(case.args, together), copy_value(case.kwargs or {}, together)
     with kept_torch_state(), captured_print() as printed:
         try:
@@ -70,6 +70,8 @@ def copy_value(value: Any, together: dict[int, Any] | None = None) -> Any:
     together = {} if together is None else together
     if isinstance(value, torch.Tensor):
         return value.detach().clone().requires_grad_(value.requires_grad and value.is_leaf)
+    if isinstance(value, Made):
+        return value.make(together[id(value.of)])
     if isinstance(value, torch.Generator):
         return torch.Generator(value.device).set_state(value.get_state())
     if type(value) in (list, tuple):
@@ -141,7 +143,7 @@ def _changed(case: Case, args: tuple, kwargs: dict[str, Any]) -> tuple[int | str
     return tuple(name for name, before, after in pairs if _differs(before, after))
 
 
-_TO_BE_CHANGED = (torch.Generator, torch.nn.Module, torch.optim.Optimizer)
+_TO_BE_CHANGED = (torch.Generator, torch.nn.Module, torch.optim.Optimizer, Made)
 """What is handed over to be drawn from or trained."""
 
 

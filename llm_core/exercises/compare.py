@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,14 +27,19 @@ class Difference:
         sentence: the difference in words.
         details: (label, text) pairs with both sides.
         is_nan: the result has NaN where a number was expected.
-        patterns: simple relations that hold between all entries of both sides.
+        both: the two tensors, expected and got, where it is their entries that differ.
     """
 
     status: Status
     sentence: str
     details: tuple[tuple[str, str], ...] = ()
     is_nan: bool = False
-    patterns: tuple[str, ...] = ()
+    both: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    @cached_property
+    def patterns(self) -> tuple[str, ...]:
+        """Simple relations that hold between all entries of both sides."""
+        return () if self.both is None else tuple(_patterns(*self.both))
 
 
 AxisNames = dict[int, str]
@@ -435,7 +441,7 @@ def _wrong_value(
         Status.DIFFERENT_VALUE,
         f"{_start(where)} is {have} where {want} was expected.",
         tuple(details),
-        patterns=tuple(_patterns(expected, got)) if expected.numel() > 1 else (),
+        both=(expected, got) if expected.numel() > 1 else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from llm_core.exercises.compare import AxisNames
 _SHAPE = re.compile(r"\(((?:\.\.\.|[A-Z][a-z]?)(?:, ?(?:\.\.\.|[A-Z][a-z]?))*,?)\)")
 
 
+@lru_cache(maxsize=10_000)
 def axis_names(exercise: Exercise, case: Case) -> AxisNames:
     """Return from size to letter, for the sizes that stand for exactly one letter in this case.
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from llm_core.exercises.base import Made
+
 _SMALL = 24
 """Entries up to which a tensor is written out."""
 
@@ -51,6 +53,8 @@ def describe(value: Any) -> str:
         return "a torch.Generator"
     if isinstance(value, torch.nn.Module):
         return f"a model of the class {type(value).__name__}"
+    if isinstance(value, Made):
+        return describe(value.make(value.of))
     if isinstance(value, torch.optim.Optimizer):
         return f"the optimizer {type(value).__name__}"
     if inspect.isfunction(value):

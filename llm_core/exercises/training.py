@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from llm_core import loss as losses
 from llm_core.config import GPTConfig
 from llm_core.data import Batch
-from llm_core.exercises.base import Case, Exercise, Mistake, Option, Property, Question
+from llm_core.exercises.base import Case, Exercise, Made, Mistake, Option, Property, Question
 from llm_core.exercises.calls import copy_value
 from llm_core.exercises.compare import differences
 from llm_core.exercises.inputs import gap_between, gradient_trouble, normal, token_ids
@@ -3331,7 +3331,7 @@ def _train_case(
     for i in range(len(rates)):
         x, y = token_ids(seed + 2 * i, 6, 2, 4), token_ids(seed + 2 * i + 1, 6, 2, 4)
         batches.append((x, _with_ignored(y, (0, i % 4))))
-    optimizer = make(model.parameters(), lr=0.123)
+    optimizer = Made(lambda model: make(model.parameters(), lr=0.123), model)
     return Case(name, (model, batches, optimizer, rates, max_norm))
 
 
