@@ -1093,8 +1093,8 @@ def train(kind):
         tokenizer.vocab_size, FURTHEST, d_model=48, n_layers=2, n_heads=4, positions=kind
     )
     model, rng = GPT(config, torch.Generator().manual_seed(0)), torch.Generator().manual_seed(1)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for _ in tqdm(range(300), desc=f"{kind:>10}", file=sys.stdout):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, fused=True)  # fused: faster
+    for _ in tqdm(range(240), desc=f"{kind:>10}", file=sys.stdout):
         x, y = get_batch(text, 16, WINDOW, generator=rng)  # (B, T) each
         _, loss = model(x, y)
         optimizer.zero_grad()
