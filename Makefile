@@ -22,8 +22,9 @@ lab: .venv/course.stamp ## install what the notebooks need and open the course i
 	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(BIN)/jupyter lab $(ALLOW_ROOT)
 
 test: .venv/dev.stamp lint ## install everything and run every test, as CI does
-	$(PYTEST) -n 3 tests -m "not quiet" # three on two cores, since browser tests often wait
-	$(PYTEST) tests -m quiet
+	$(PYTEST) -n 3 tests -m "not browser"
+	$(PYTEST) -n 2 --dist worksteal tests -m "browser and not quiet"
+	$(PYTEST) tests/test_redraw.py # alone: it measures how fast pictures follow the hand
 	$(BIN)/python -m llm_core.notebooks nbval -n 2
 
 lint: .venv/dev.stamp ## check style and format

@@ -67,18 +67,30 @@ class Problems:
 
     found: list[str] = field(default_factory=list)
 
-    def watch(self, page: Any) -> None:
-        page.on("console", self._on_console)
-        page.on("pageerror", lambda error: self.found.append(f"exception: {error}"))
-        page.on("request", lambda request: self._on_request(request.url))
+    @contextmanager
+    def watching(self, page: Any) -> Iterator[None]:
+        """Watch a page while the block runs."""
+        watched = (
+            ("console", self._on_console),
+            ("pageerror", self._on_exception),
+            ("request", self._on_request),
+        )
+        for event, listener in watched:
+            page.on(event, listener)
+        yield
+        for event, listener in watched:
+            page.remove_listener(event, listener)
 
     def _on_console(self, message: Any) -> None:
         if message.type == "error":
             self.found.append(f"console: {message.text} ({message.location.get('url')})")
 
-    def _on_request(self, url: str) -> None:
-        if not is_local(url):
-            self.found.append(f"request to another host: {url}")
+    def _on_exception(self, error: Any) -> None:
+        self.found.append(f"exception: {error}")
+
+    def _on_request(self, request: Any) -> None:
+        if not is_local(request.url):
+            self.found.append(f"request to another host: {request.url}")
 
 
 def is_local(url: str) -> bool:
@@ -102,6 +114,7 @@ def running_lab(root: Path) -> Iterator[Lab]:
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
         f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0",
+        "--LabApp.expose_app_in_browser=True",
         f"--IdentityProvider.token={token}",
         f"--ServerApp.root_dir={root}",
     ]
@@ -145,22 +158,29 @@ def open_browser(lab: Lab) -> Iterator[Any]:
 
 
 @contextmanager
-def open_notebook(lab: Lab, browser: Any, path: str) -> Iterator[tuple[Any, Problems]]:
-    """Open the notebook `path` (relative to the root) in a fresh page; yield page and problems."""
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    if lab.isolation == ROUTES:
-        context.route(lambda url: not is_local(url), lambda route: route.abort())
-    page, problems = context.new_page(), Problems()
-    problems.watch(page)
-    workspace = secrets.token_hex(4)
-    page.goto(f"{lab.url}/lab/workspaces/{workspace}/tree/{path}?token={lab.token}", timeout=60_000)
-    page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=60_000)
-    _wait_until_idle(page, 60)
+def open_notebook(
+    lab: Lab, browser: Any, path: str, anew: bool = False
+) -> Iterator[tuple[Any, Problems]]:
+    """Open the notebook `path` (relative to the root); yield JupyterLab's page and its problems.
+
+    JupyterLab takes some seconds to load, so its page stays for the next notebook unless this one
+    fails; `anew` loads it again, as on another day.
+    """
+    if anew:
+        _close_pages(browser)
+    page, problems = _lab_page(lab, browser), Problems()
     try:
-        yield page, problems
-    finally:
+        with problems.watching(page):
+            _load(lab, page)
+            _execute(page, "docmanager:open", path=path)
+            page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=60_000)
+            _wait_until_idle(page, 60)
+            yield page, problems
+        _close_documents(page)
         _stop_kernels(page)
-        context.close()
+    except BaseException:
+        _close_pages(browser)
+        raise
 
 
 def run_all_cells(lab: Lab, page: Any, path: str, seconds: float) -> list[dict[str, Any]]:
@@ -207,6 +227,44 @@ def scroll_to(page: Any, label: str) -> Any:
         panel.evaluate("node => { node.scrollTop += 800; }")
         page.wait_for_timeout(40)
     raise AssertionError(f"no widget named {label!r} in the notebook")
+
+
+def _lab_page(lab: Lab, browser: Any) -> Any:
+    """Return the page that shows JupyterLab, or an empty one when there is none yet."""
+    if browser.contexts:
+        return browser.contexts[0].pages[0]
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    if lab.isolation == ROUTES:
+        context.route(lambda url: not is_local(url), lambda route: route.abort())
+    return context.new_page()
+
+
+def _load(lab: Lab, page: Any) -> None:
+    """Load JupyterLab into a page that is still empty."""
+    if page.url == "about:blank":
+        workspace = secrets.token_hex(4)
+        page.goto(f"{lab.url}/lab/workspaces/{workspace}?token={lab.token}", timeout=60_000)
+        page.wait_for_function("window.jupyterapp?.restored", timeout=60_000)
+
+
+def _close_pages(browser: Any) -> None:
+    """Close all pages; what they kept in memory is gone."""
+    for context in browser.contexts:
+        context.close()
+
+
+def _execute(page: Any, command: str, **arguments: Any) -> None:
+    """Execute one of JupyterLab's own commands, as its menus do."""
+    call = "async ([command, args]) => { await window.jupyterapp.commands.execute(command, args); }"
+    page.evaluate(call, [command, arguments])
+
+
+def _close_documents(page: Any) -> None:
+    """Close every document without asking whether to save it."""
+    page.evaluate(
+        """() => [...window.jupyterapp.shell.widgets("main")].forEach(widget => widget.dispose())"""
+    )
+    page.mouse.move(0, 0)
 
 
 def _namespace_command() -> list[str]:

@@ -3,9 +3,7 @@
 `test_browser.py` and the chapters' own `test_browser_name.py` drive explorers and quizzes with it.
 """
 
-import hashlib
 import json
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,15 +49,22 @@ class Hand:
     widget: Any
 
     def state(self) -> dict[str, str]:
-        """Return the picture (a digest of canvases and `data-picture` elements) and the summary."""
-        state = self.widget.evaluate(
-            """node => ({
-                picture: [...node.querySelectorAll("canvas")].map(c => c.toDataURL()).join()
-                    + [...node.querySelectorAll("[data-picture]")].map(e => e.innerHTML).join(),
-                summary: node.querySelector(".llm-summary").textContent,
-            })"""
+        """Return the picture (digests of canvases, and `data-picture` elements) and the summary."""
+        return self.widget.evaluate(
+            """node => {
+                const digest = canvas => {
+                    const { width, height } = canvas;
+                    const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+                    return new Uint32Array(data.buffer)
+                        .reduce((sum, pixel) => Math.imul(sum ^ pixel, 0x01000193), width);
+                };
+                return {
+                    picture: [...node.querySelectorAll("canvas")].map(digest).join()
+                        + [...node.querySelectorAll("[data-picture]")].map(e => e.innerHTML).join(),
+                    summary: node.querySelector(".llm-summary").textContent,
+                };
+            }"""
         )
-        return {**state, "picture": hashlib.sha256(state["picture"].encode()).hexdigest()}
 
     def must_change(self, what: str, act: Callable[[], Any], only_picture: bool = False) -> None:
         """Do `act`; picture and summary must then differ from before, within five seconds."""
@@ -155,10 +160,17 @@ def option(hand: Hand, trait: str, number: int) -> Any:
 
 def point(node: Any, across: float, down: float, click: bool = False) -> None:
     """Put the pointer at a share of the width and height of an element."""
-    node.scroll_into_view_if_needed()
-    box = node.bounding_box()
-    place = {"x": box["width"] * across, "y": box["height"] * down}
-    (node.click if click else node.hover)(position=place)
+    left, top, width, height = node.evaluate(
+        """node => {
+            const seen = node.getBoundingClientRect();
+            const whole = seen.top >= 100 && seen.bottom <= innerHeight;
+            if (!whole) node.scrollIntoView({ block: "center" });
+            const { left, top, width, height } = node.getBoundingClientRect();
+            return [left, top, width, height];
+        }"""
+    )
+    mouse = node.page.mouse
+    (mouse.click if click else mouse.move)(left + width * across, top + height * down)
 
 
 def drive_quiz(hand: Hand) -> None:
@@ -196,46 +208,14 @@ def must_say(hand: Hand, node: Any, *texts: str) -> str:
     return node.get_attribute("class")
 
 
-def open_built(lab: Lab, browser: Any, path: str) -> Any:
+def open_built(lab: Lab, browser: Any, path: str, anew: bool = False) -> Any:
     """Open a notebook of the lab as `open_notebook` does; skip the test when it is not built."""
     if not (lab.root / path).is_file():
         pytest.skip(f"{path} is not built; make notebooks")
-    return open_notebook(lab, browser, path)
-
-
-def redraw_times(
-    hand: Hand,
-    control: Any,
-    keys: Sequence[str] = ("ArrowLeft", "ArrowLeft", "ArrowRight"),
-    rounds: int = 10,
-) -> list[float]:
-    """Press `keys` on a control, again and again; return the milliseconds of each drawing."""
-    control.focus()
-    hand.page.wait_for_timeout(100)
-    hand.page.evaluate("performance.clearMeasures()")
-    for key in tuple(keys) * rounds:
-        hand.page.keyboard.press(key)
-        hand.page.wait_for_timeout(40)
-    return hand.page.evaluate("performance.getEntriesByName('llm:redraw').map(e => e.duration)")
+    return open_notebook(lab, browser, path, anew)
 
 
 def pictures_in(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return those outputs of a saved notebook's cells that hold a picture, in all their forms."""
     forms = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
     return [data for data in forms if "image/png" in data]
-
-
-def report_redraw(record_property: Any, where: str, lab: Lab, times: list[float]) -> float:
-    """Record the median redraw, and return the slowest of the quickest tenth.
-
-    Kernel, server and browser share two cores, and other work takes them for part of the time. So
-    the quickest tenth says what the redraw itself needs; the median says what the machine made of
-    it. `test_redraw.py`, which runs alone, holds the first of every explorer to a limit.
-    """
-    median, undisturbed = statistics.median(times), sorted(times)[len(times) // 10]
-    record_property(
-        "figure",
-        f"{where}: redraw {median:.1f} ms (median), {undisturbed:.1f} ms (quickest tenth), "
-        f"{lab.isolation}",
-    )
-    return undisturbed

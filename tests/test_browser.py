@@ -22,8 +22,6 @@ from hand import (
     option,
     pictures_in,
     point,
-    redraw_times,
-    report_redraw,
     write_notebook,
 )
 from small import model_cell
@@ -76,12 +74,8 @@ def course_teller() -> Any:
 # ---- the widgets, as a learner meets them --------------------------------------------------------
 
 
-def drive_attention(hand: Hand, expected: Any) -> list[float]:
-    """Work the attention explorer; `expected` is the same explorer in this process.
-
-    Returns:
-        Milliseconds from a key to the end of the drawing, one for each key.
-    """
+def drive_attention(hand: Hand, expected: Any) -> None:
+    """Work the attention explorer; `expected` is the same explorer in this process."""
     names = ["Text", "Apply", "Layer", "Head", "Step", "Query token"]
     assert hand.tab_stops()[: len(names)] == names
     assert hand.shielded()
@@ -119,7 +113,6 @@ def drive_attention(hand: Hand, expected: Any) -> list[float]:
     _shows_the_heaviest_key(hand)
     _refuses_empty_text(hand, text, expected.text)
     hand.press(chip, "End")
-    return redraw_times(hand, chip)
 
 
 def _every_step_fills_the_table(hand: Hand) -> None:
@@ -201,7 +194,7 @@ def _step(hand: Hand, number: int) -> None:
     hand.widget.locator('[data-trait="step"] label').nth(number).click()
 
 
-def drive_story(hand: Hand, expected: Any) -> list[float]:
+def drive_story(hand: Hand, expected: Any) -> None:
     """Work the storyteller; `expected` is the same one in this process."""
     stops = hand.tab_stops()
     assert stops == [
@@ -237,8 +230,6 @@ def drive_story(hand: Hand, expected: Any) -> list[float]:
     hand.settle()
     _says_that_it_writes(hand, expected.beginning.split()[0])
 
-    return redraw_times(hand, temperature, ("ArrowLeft",), rounds=1)
-
 
 def _says_that_it_writes(hand: Hand, word: str) -> None:
     """While a story with this beginning is written, the summary must not be the old story's."""
@@ -262,16 +253,15 @@ def _says_that_it_writes(hand: Hand, word: str) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_every_widget_on_a_small_model(lab: Lab, browser: Any, record_property: Any) -> None:
+def test_every_widget_on_a_small_model(lab: Lab, browser: Any) -> None:
     path = "widgets.ipynb"
     write_notebook(lab.root / path, SMALL_CELLS)
     with open_built(lab, browser, path) as (page, problems):
         cells = run_all_cells(lab, page, path, 60)
-        times = drive_attention(hand_on(page, ATTENTION), small_explorer())
+        drive_attention(hand_on(page, ATTENTION), small_explorer())
         drive_story(hand_on(page, STORY), small_teller())
         drive_quiz(hand_on(page, QUIZ + "attention.recap"))
         assert problems.found == []
-        report_redraw(record_property, "attention explorer, small model", lab, times)
     assert len(pictures_in(cells)) == 2, "a saved notebook must show both explorers as pictures"
 
 
@@ -282,7 +272,7 @@ def test_a_saved_explorer_still_moves_when_its_kernel_is_gone(lab: Lab, browser:
     with open_built(lab, browser, path) as (page, _):
         run_all_cells(lab, page, path, 60)
         scroll_to(page, ATTENTION)
-    with open_notebook(lab, browser, path) as (page, problems):
+    with open_notebook(lab, browser, path, anew=True) as (page, problems):
         hand = hand_on(page, ATTENTION)
         hand.must_change(
             "layer by keyboard", lambda: hand.press(hand.chosen("layer"), "ArrowRight")
@@ -292,27 +282,25 @@ def test_a_saved_explorer_still_moves_when_its_kernel_is_gone(lab: Lab, browser:
 
 
 @pytest.mark.timeout(300)
-def test_chapter_00(lab: Lab, browser: Any, record_property: Any) -> None:
+def test_chapter_00(lab: Lab, browser: Any) -> None:
     path = "chapters/00_start_here.ipynb"
     with open_built(lab, browser, path) as (page, problems):
         run_all_cells(lab, page, path, 120)
-        times = drive_story(hand_on(page, STORY), course_teller())
+        drive_story(hand_on(page, STORY), course_teller())
         drive_quiz(hand_on(page, QUIZ + "start_here.recap"))
         assert problems.found == []
-        report_redraw(record_property, "storyteller, chapter 00", lab, times)
 
 
 @pytest.mark.timeout(400)
-def test_chapter_04(lab: Lab, browser: Any, record_property: Any) -> None:
+def test_chapter_04(lab: Lab, browser: Any) -> None:
     path = "chapters/04_attention.ipynb"
     with open_built(lab, browser, path) as (page, problems):
         run_all_cells(lab, page, path, 200)
         hand = hand_on(page, ATTENTION)
-        times = drive_attention(hand, course_explorer(hand))
+        drive_attention(hand, course_explorer(hand))
         for part in ("warmup", "recap"):
             drive_quiz(hand_on(page, f"{QUIZ}attention.{part}"))
         assert problems.found == []
-        report_redraw(record_property, "attention explorer, chapter 04", lab, times)
 
 
 def test_the_copies_are_not_the_originals(lab: Lab) -> None:

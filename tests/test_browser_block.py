@@ -15,8 +15,6 @@ from hand import (
     option,
     pictures_in,
     point,
-    redraw_times,
-    report_redraw,
     write_notebook,
 )
 
@@ -30,12 +28,8 @@ TRAITS = ("norm", "placement", "activation", "residual")
 CHAPTER = "chapters/05_block.ipynb"
 
 
-def drive_block(hand: Hand, expected: BlockExplorer) -> list[float]:
-    """Work the block explorer; `expected` is the same explorer in this process.
-
-    Returns:
-        Milliseconds from a key to the end of the drawing, one for each key.
-    """
+def drive_block(hand: Hand, expected: BlockExplorer) -> None:
+    """Work the block explorer; `expected` is the same explorer in this process."""
     assert hand.tab_stops() == CONTROLS
     assert hand.shielded()
     same_as_python(hand, expected)
@@ -59,8 +53,6 @@ def drive_block(hand: Hand, expected: BlockExplorer) -> list[float]:
     same_as_python(hand, expected)
     drive_pictures(hand)
     hand.must_change("depth to the end", lambda: hand.press(depth, "End"))
-    by_depth = redraw_times(hand, depth, rounds=7)
-    return by_depth + redraw_times(hand, hand.chosen("norm"), ("ArrowRight",), rounds=6)
 
 
 def drive_pictures(hand: Hand) -> None:
@@ -120,11 +112,10 @@ def test_every_combination_says_what_python_says(lab: Lab, browser: Any) -> None
 
 
 @pytest.mark.timeout(600)
-def test_chapter_05(lab: Lab, browser: Any, record_property: Any) -> None:
+def test_chapter_05(lab: Lab, browser: Any) -> None:
     with open_built(lab, browser, CHAPTER) as (page, problems):
         run_all_cells(lab, page, CHAPTER, 400)
-        times = drive_block(hand_on(page, BLOCK), BlockExplorer())
+        drive_block(hand_on(page, BLOCK), BlockExplorer())
         for part in ("warmup", "recap"):
             drive_quiz(hand_on(page, f"{QUIZ}block.{part}"))
         assert problems.found == []
-        report_redraw(record_property, "block explorer, chapter 05", lab, times)

@@ -18,8 +18,6 @@ from hand import (
     option,
     pictures_in,
     point,
-    redraw_times,
-    report_redraw,
     write_notebook,
 )
 
@@ -45,12 +43,8 @@ SLIDERS = (
 )
 
 
-def drive_model(hand: Hand) -> list[float]:
-    """Work the explorer, which starts from GPT-2 small.
-
-    Returns:
-        Milliseconds from a key to the end of the drawing, one for each key.
-    """
+def drive_model(hand: Hand) -> None:
+    """Work the explorer, which starts from GPT-2 small."""
     names = [*CONTROLS, *SLIDERS, "What fits"]
     assert hand.tab_stops()[: len(names)] == names
     assert hand.shielded()
@@ -58,7 +52,6 @@ def drive_model(hand: Hand) -> list[float]:
     _every_control_moves(hand)
     _presets_count_as_python(hand)
     _impossible_heads_are_mended(hand)
-    return redraw_times(hand, hand.control("slider", "Width (d_model)"))
 
 
 def _every_control_moves(hand: Hand) -> None:
@@ -140,24 +133,22 @@ def _same_as_python(hand: Hand, expected: ModelExplorer) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_the_explorer_alone(lab: Lab, browser: Any, record_property: Any) -> None:
+def test_the_explorer_alone(lab: Lab, browser: Any) -> None:
     path = "model_explorer.ipynb"
     write_notebook(lab.root / path, SMALL_CELLS)
     with open_built(lab, browser, path) as (page, problems):
         cells = run_all_cells(lab, page, path, 60)
-        times = drive_model(hand_on(page, MODEL))
+        drive_model(hand_on(page, MODEL))
         assert problems.found == []
-        report_redraw(record_property, "model explorer, alone", lab, times)
     assert len(pictures_in(cells)) == 1, "a saved notebook must show the explorer as a picture"
 
 
 @pytest.mark.timeout(500)
-def test_chapter_06(lab: Lab, browser: Any, record_property: Any) -> None:
+def test_chapter_06(lab: Lab, browser: Any) -> None:
     path = "chapters/06_model.ipynb"
     with open_built(lab, browser, path) as (page, problems):
         run_all_cells(lab, page, path, 300)
-        times = drive_model(hand_on(page, MODEL))
+        drive_model(hand_on(page, MODEL))
         for part in ("warmup", "recap"):
             drive_quiz(hand_on(page, f"{QUIZ}model.{part}"))
         assert problems.found == []
-        report_redraw(record_property, "model explorer, chapter 06", lab, times)

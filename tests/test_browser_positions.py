@@ -22,8 +22,6 @@ from hand import (
     option,
     pictures_in,
     point,
-    redraw_times,
-    report_redraw,
     write_notebook,
 )
 
@@ -64,12 +62,8 @@ def small_explorer() -> PositionExplorer:
 # ---- the widget, as a learner meets it -----------------------------------------------------------
 
 
-def drive(hand: Hand, expected: PositionExplorer) -> list[float]:
-    """Work the explorer; `expected` is the same one in this process, and is moved along.
-
-    Returns:
-        Milliseconds from a key to the end of the drawing, one for each key.
-    """
+def drive(hand: Hand, expected: PositionExplorer) -> None:
+    """Work the explorer; `expected` is the same one in this process, and is moved along."""
     assert hand.shielded()
     _same_as_python(hand, expected)
     for number, kind in enumerate(expected.kinds, start=1):
@@ -82,7 +76,7 @@ def drive(hand: Hand, expected: PositionExplorer) -> list[float]:
     _kinds_by_keyboard(hand, expected)
     _sliders_by_mouse(hand, expected)
     _pictures_by_mouse(hand, expected)
-    return _largest_redraw_times(hand)
+    _hold_an_arrow_key(hand)
 
 
 def _number_of(hand: Hand, name: str) -> Any:
@@ -173,29 +167,28 @@ def _pictures_by_mouse(hand: Hand, expected: PositionExplorer) -> None:
         _same_as_python(hand, expected)
 
 
-def _largest_redraw_times(hand: Hand) -> list[float]:
-    """Hold an arrow key on the position, at the largest table."""
+def _hold_an_arrow_key(hand: Hand) -> None:
+    """Move the position through the largest table; no press may be lost."""
     for label in ("Width (d_model)", "Length"):
         hand.press(hand.control("slider", label), "End")
     slider = hand.control("slider", "Position")
     hand.press(slider, "Home")
-    times = redraw_times(hand, slider, ("ArrowRight",), rounds=30)
+    for _ in range(30):
+        hand.page.keyboard.press("ArrowRight")
     assert _slider_value(hand, "position") == 30
-    return times
 
 
 # ---- the tests -----------------------------------------------------------------------------------
 
 
 @pytest.mark.timeout(300)
-def test_the_explorer_on_a_small_table(lab: Lab, browser: Any, record_property: Any) -> None:
+def test_the_explorer_on_a_small_table(lab: Lab, browser: Any) -> None:
     path = "positions.ipynb"
     write_notebook(lab.root / path, (SMALL, "explorer"))
     with open_built(lab, browser, path) as (page, problems):
         cells = run_all_cells(lab, page, path, 60)
-        times = drive(hand_on(page, EXPLORER), small_explorer())
+        drive(hand_on(page, EXPLORER), small_explorer())
         assert problems.found == []
-        report_redraw(record_property, "position explorer, small table", lab, times)
     assert len(pictures_in(cells)) == 1, "a saved notebook must show the explorer as a picture"
 
 
@@ -216,7 +209,7 @@ def test_the_page_follows_python(lab: Lab, browser: Any) -> None:
 
 
 @pytest.mark.timeout(400)
-def test_chapter_03(lab: Lab, browser: Any, record_property: Any) -> None:
+def test_chapter_03(lab: Lab, browser: Any) -> None:
     """Its table comes out of training, so only the fixed kinds can be compared in numbers."""
     path = "chapters/03_positions.ipynb"
     with open_built(lab, browser, path) as (page, problems):
@@ -230,8 +223,7 @@ def test_chapter_03(lab: Lab, browser: Any, record_property: Any) -> None:
         _same_as_python(hand, expected)
         _sliders_by_keyboard(hand, expected)
         hand.must_change("to sinusoidal", lambda: option(hand, "kind", 1).click())
-        times = _largest_redraw_times(hand)
+        _hold_an_arrow_key(hand)
         for part in ("warmup", "recap"):
             drive_quiz(hand_on(page, f"{QUIZ}positions.{part}"))
         assert problems.found == []
-        report_redraw(record_property, "position explorer, chapter 03", lab, times)

@@ -16,8 +16,6 @@ from hand import (
     option,
     pictures_in,
     point,
-    redraw_times,
-    report_redraw,
     write_notebook,
 )
 from small import model_cell
@@ -25,7 +23,6 @@ from small import model_cell
 pytestmark = NEEDS_BROWSER
 
 TOKENS, BEAMS = "Next-token explorer", "Beam explorer"
-SLIDER_KEYS = ("ArrowRight", "ArrowRight", "ArrowLeft")
 
 SMALL_TEXT = "Tom had a red ball. He lost the ball in the garden. Mia found it there!"
 SMALL_MODEL = f"""\
@@ -52,12 +49,8 @@ def small_beams() -> Any:
 # ---- the next-token explorer ---------------------------------------------------------------------
 
 
-def drive_tokens(hand: Hand, expected: Any) -> list[float]:
-    """Work the explorer; `expected` is the same one in this process.
-
-    Returns:
-        Milliseconds from a key to the end of the drawing, one for each key.
-    """
+def drive_tokens(hand: Hand, expected: Any) -> None:
+    """Work the explorer; `expected` is the same one in this process."""
     sliders = ["Temperature", "Top-k", "Top-p", "Min-p"]
     assert hand.tab_stops() == ["Beginning", "Begin", "Draw one", *sliders, "Candidates"]
     assert hand.shielded()
@@ -92,7 +85,6 @@ def drive_tokens(hand: Hand, expected: Any) -> list[float]:
     expected.undo()
     _same_tokens(hand, expected)
     _refuses_empty_text(hand, text, expected.beginning)
-    return redraw_times(hand, hand.control("slider", "Temperature"), SLIDER_KEYS)
 
 
 def _path(hand: Hand) -> list[str]:
@@ -184,7 +176,7 @@ def _refuses_empty_text(hand: Hand, text: Any, good: str) -> None:
 # ---- the beam explorer ---------------------------------------------------------------------------
 
 
-def drive_beams(hand: Hand, expected: Any) -> list[float]:
+def drive_beams(hand: Hand, expected: Any) -> None:
     """Work the explorer; `expected` is the same one in this process."""
     names = ["Beginning", "Search", "Beams", "Length penalty α", "Step", "Back", "Step"]
     assert hand.tab_stops() == [*names, "Beam tree", "Best so far"]
@@ -225,7 +217,6 @@ def drive_beams(hand: Hand, expected: Any) -> list[float]:
     text.fill(expected.prompt)
     hand.must_change("text by mouse", search.click)
     _refuses_empty_text(hand, text, expected.prompt)
-    return redraw_times(hand, alpha, SLIDER_KEYS)
 
 
 def _same_beams(hand: Hand, expected: Any) -> None:
@@ -253,29 +244,26 @@ def _reads_what_is_clicked(hand: Hand, expected: Any) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_both_explorers_on_a_small_model(lab: Lab, browser: Any, record_property: Any) -> None:
+def test_both_explorers_on_a_small_model(lab: Lab, browser: Any) -> None:
     path = "sampling_widgets.ipynb"
     write_notebook(lab.root / path, SMALL_CELLS)
     with open_built(lab, browser, path) as (page, problems):
         cells = run_all_cells(lab, page, path, 90)
-        times = drive_tokens(hand_on(page, TOKENS), small_tokens())
+        drive_tokens(hand_on(page, TOKENS), small_tokens())
         drive_beams(hand_on(page, BEAMS), small_beams())
         assert problems.found == []
-        report_redraw(record_property, "next-token explorer, small model", lab, times)
     assert len(pictures_in(cells)) == 2, "a saved notebook must show both explorers as pictures"
 
 
 @pytest.mark.timeout(900)
-def test_chapter_08(lab: Lab, browser: Any, record_property: Any) -> None:
+def test_chapter_08(lab: Lab, browser: Any) -> None:
     from llm_core.widgets.sampling import BeamExplorer, NextTokenExplorer
 
     path = "chapters/08_sampling.ipynb"
     with open_built(lab, browser, path) as (page, problems):
         run_all_cells(lab, page, path, 600)
-        times = drive_tokens(hand_on(page, TOKENS), NextTokenExplorer())
-        report_redraw(record_property, "next-token explorer, chapter 08", lab, times)
-        times = drive_beams(hand_on(page, BEAMS), BeamExplorer())
-        report_redraw(record_property, "beam explorer, chapter 08", lab, times)
+        drive_tokens(hand_on(page, TOKENS), NextTokenExplorer())
+        drive_beams(hand_on(page, BEAMS), BeamExplorer())
         for part in ("warmup", "recap"):
             drive_quiz(hand_on(page, f"{QUIZ}sampling.{part}"))
         assert problems.found == []

@@ -18,8 +18,6 @@ from hand import (
     open_built,
     pictures_in,
     point,
-    redraw_times,
-    report_redraw,
     write_notebook,
 )
 
@@ -82,8 +80,8 @@ def same_as_python(hand: Hand, expected: Any) -> None:
     assert hand.row().astype(int).tolist() == expected.ids()
 
 
-def drive(hand: Hand, expected: Any) -> list[float]:
-    """Work every control; return the milliseconds from a key to the end of the drawing."""
+def drive(hand: Hand, expected: Any) -> None:
+    """Work every control."""
     assert hand.tab_stops() == ["Text", "Merges applied", "Previous change", "Next change"]
     assert hand.shielded()
     same_as_python(hand, expected)
@@ -108,7 +106,6 @@ def drive(hand: Hand, expected: Any) -> list[float]:
     marks_what_is_unknown(hand, text)
     refuses_an_empty_text(hand, text)
     hand.press(merges, "Home")
-    return redraw_times(hand, merges, ("ArrowRight", "PageUp", "ArrowLeft"))
 
 
 def type_text(hand: Hand, control: Any, text: str) -> None:
@@ -183,16 +180,15 @@ def keeps_its_width_in_another_theme(hand: Hand) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_the_explorer_on_small_tokenizers(lab: Lab, browser: Any, record_property: Any) -> None:
+def test_the_explorer_on_small_tokenizers(lab: Lab, browser: Any) -> None:
     path = "tokens.ipynb"
     write_notebook(lab.root / path, (SMALL, "explorer"))
     with open_built(lab, browser, path) as (page, problems):
         cells = run_all_cells(lab, page, path, 60)
         hand = hand_on(page, EXPLORER)
-        times = drive(hand, small_explorer())
+        drive(hand, small_explorer())
         keeps_its_width_in_another_theme(hand)
         assert problems.found == []
-        report_redraw(record_property, "token explorer, small tokenizers", lab, times)
     assert len(pictures_in(cells)) == 1, "a saved notebook must show the explorer as a picture"
 
 
@@ -203,7 +199,7 @@ def test_the_slider_still_moves_when_the_kernel_is_gone(lab: Lab, browser: Any) 
     with open_built(lab, browser, path) as (page, _):
         run_all_cells(lab, page, path, 60)
         hand_on(page, EXPLORER)
-    with open_built(lab, browser, path) as (page, problems):
+    with open_built(lab, browser, path, anew=True) as (page, problems):
         hand = hand_on(page, EXPLORER)
         slider = hand.control("slider", "Merges applied")
         hand.must_change("merges by keyboard", lambda: hand.press(slider, "Home"))
@@ -211,13 +207,12 @@ def test_the_slider_still_moves_when_the_kernel_is_gone(lab: Lab, browser: Any) 
 
 
 @pytest.mark.timeout(400)
-def test_chapter_01(lab: Lab, browser: Any, record_property: Any) -> None:
+def test_chapter_01(lab: Lab, browser: Any) -> None:
     path = "chapters/01_tokens.ipynb"
     with open_built(lab, browser, path) as (page, problems):
         run_all_cells(lab, page, path, 240)
         hand = hand_on(page, EXPLORER)
-        times = drive(hand, chapter_explorer(hand))
+        drive(hand, chapter_explorer(hand))
         for part in ("warmup", "recap"):
             drive_quiz(hand_on(page, f"{QUIZ}tokens.{part}"))
         assert problems.found == []
-        report_redraw(record_property, "token explorer, chapter 01", lab, times)

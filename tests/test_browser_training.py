@@ -18,8 +18,6 @@ from hand import (
     option,
     pictures_in,
     point,
-    redraw_times,
-    report_redraw,
     write_notebook,
 )
 
@@ -229,8 +227,8 @@ def _optimizer_moves(hand: Hand, slider: dict[str, Any]) -> dict[str, Callable[[
     }
 
 
-def drive_optimizers(hand: Hand) -> list[float]:
-    """Work every control of the explorer; return milliseconds from a key to the drawing."""
+def drive_optimizers(hand: Hand) -> None:
+    """Work every control of the explorer."""
     names = ["Optimizer", "Landscape", "Bias correction", "Learning rate", "Momentum, β1", "β2"]
     names += ["Weight decay", "Noise of the gradient", "Steps"]
     names += ["Start, first parameter", "Start, second parameter"]
@@ -252,28 +250,26 @@ def drive_optimizers(hand: Hand) -> list[float]:
     hand.press(slider["Learning rate"], "End")
     same_as_python(hand)
     assert "leaves the map" in hand.summary()
-    return redraw_times(hand, slider["Learning rate"])
 
 
 @pytest.mark.timeout(240)
-def test_the_optimizer_explorer_alone(lab: Lab, browser: Any, record_property: Any) -> None:
+def test_the_optimizer_explorer_alone(lab: Lab, browser: Any) -> None:
     path = "optimizers.ipynb"
     lines = "from llm_core.widgets.optimizers import OptimizerExplorer\nOptimizerExplorer()"
     write_notebook(lab.root / path, (lines,))
     with open_built(lab, browser, path) as (page, problems):
         run_all_cells(lab, page, path, 90)
-        times = drive_optimizers(hand_on(page, OPTIMIZERS))
+        drive_optimizers(hand_on(page, OPTIMIZERS))
         assert problems.found == []
-        report_redraw(record_property, "optimizer explorer alone", lab, times)
 
 
 @pytest.mark.timeout(900)
-def test_chapter_07(lab: Lab, browser: Any, record_property: Any) -> None:
+def test_chapter_07(lab: Lab, browser: Any) -> None:
     path = "chapters/07_training.ipynb"
     with open_built(lab, browser, path) as (page, problems):
         cells = run_all_cells(lab, page, path, 600)
         drive_quiz(hand_on(page, f"{QUIZ}training.warmup"))
-        times = drive_optimizers(hand_on(page, OPTIMIZERS))
+        drive_optimizers(hand_on(page, OPTIMIZERS))
         dashboard = hand_on(page, DASHBOARD)
         assert numbers_of(dashboard.widget)["status"] == "finished"
         sample = dashboard.widget.locator("input[type=range]")
@@ -285,7 +281,6 @@ def test_chapter_07(lab: Lab, browser: Any, record_property: Any) -> None:
         assert dashboard.shielded()
         drive_quiz(hand_on(page, f"{QUIZ}training.recap"))
         assert problems.found == []
-        report_redraw(record_property, "optimizer explorer, chapter 07", lab, times)
     shown = pictures_in(cells)
     finished = [d for d in shown if "Step 140 of 140, finished" in "".join(d["text/plain"])]
     assert len(finished) == 1, "the saved notebook must show the dashboard as it ended"
