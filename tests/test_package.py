@@ -94,6 +94,19 @@ def test_the_core_runs_without_the_packages_of_the_notebooks():
     assert result.stdout == "GPT\n", result.stderr
 
 
+def test_what_every_chapter_begins_with_leaves_the_compiler_alone():
+    """torch's compiler takes a second or more to import, and nothing here compiles."""
+    code = (
+        "import sys\n"
+        "from llm_core.exercises import progress, quiz\n"
+        "from llm_core.pretrained import load_pretrained\n"
+        "quiz('tokens.warmup'), progress(), load_pretrained('stories')\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout == "False\n", result.stderr
+
+
 def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef, source: list[str]) -> int:
     """Count a function's lines of code, of the `source` that it stands in."""
     lines = source[function.lineno - 1 : function.end_lineno]
