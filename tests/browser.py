@@ -172,7 +172,7 @@ def open_notebook(
     try:
         with problems.watching(page):
             _load(lab, page)
-            _execute(page, "docmanager:open", path=path)
+            _open_document(page, path)
             page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=60_000)
             _wait_until_idle(page, 60)
             yield page, problems
@@ -253,14 +253,18 @@ def _close_pages(browser: Any) -> None:
         context.close()
 
 
-def _execute(page: Any, command: str, **arguments: Any) -> None:
-    """Execute one of JupyterLab's own commands, as its menus do."""
-    call = "async ([command, args]) => { await window.jupyterapp.commands.execute(command, args); }"
-    page.evaluate(call, [command, arguments])
+def _open_document(page: Any, path: str) -> None:
+    """Open a document by the command that JupyterLab's own file browser uses."""
+    page.evaluate(
+        """async path => {
+            await window.jupyterapp.commands.execute("docmanager:open", { path });
+        }""",
+        path,
+    )
 
 
 def _close_documents(page: Any) -> None:
-    """Close every document without asking whether to save it."""
+    """Close every document without asking whether to save it; the pointer rests on nothing."""
     page.evaluate(
         """() => [...window.jupyterapp.shell.widgets("main")].forEach(widget => widget.dispose())"""
     )

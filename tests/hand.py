@@ -159,7 +159,10 @@ def option(hand: Hand, trait: str, number: int) -> Any:
 
 
 def point(node: Any, across: float, down: float, click: bool = False) -> None:
-    """Put the pointer at a share of the width and height of an element."""
+    """Put the pointer at a share of the width and height of an element.
+
+    JupyterLab's menu and toolbars cover the first 100 pixels of the window.
+    """
     left, top, width, height = node.evaluate(
         """node => {
             const seen = node.getBoundingClientRect();

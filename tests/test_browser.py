@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import ROOT, Lab, open_notebook, run_all_cells, scroll_to
+from browser import ROOT, Lab, run_all_cells, scroll_to
 from hand import (
     NEEDS_BROWSER,
     QUIZ,
@@ -272,7 +272,7 @@ def test_a_saved_explorer_still_moves_when_its_kernel_is_gone(lab: Lab, browser:
     with open_built(lab, browser, path) as (page, _):
         run_all_cells(lab, page, path, 60)
         scroll_to(page, ATTENTION)
-    with open_notebook(lab, browser, path, anew=True) as (page, problems):
+    with open_built(lab, browser, path, anew=True) as (page, problems):
         hand = hand_on(page, ATTENTION)
         hand.must_change(
             "layer by keyboard", lambda: hand.press(hand.chosen("layer"), "ArrowRight")

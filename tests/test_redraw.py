@@ -12,7 +12,7 @@ import pytest
 from browser import Lab, run_all_cells
 from hand import NEEDS_BROWSER, Hand, hand_on, open_built, write_notebook
 
-pytestmark = [*NEEDS_BROWSER, pytest.mark.quiet]
+pytestmark = NEEDS_BROWSER
 
 PATH = "redraw.ipynb"
 EXPLORERS = {
