@@ -11,6 +11,8 @@ TORCH_PIN := $(shell grep '^torch==' constraints.txt)
 # In a container one is often root, which JupyterLab wants said; it listens on this machine only.
 ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+# Chapters as the browser tests ran them; nbval compares these and runs only what is not here.
+RUNS := $(CURDIR)/.pytest_cache/runs
 
 .DEFAULT_GOAL := help
 .PHONY: help lab test lint format notebooks model update reset benchmarks pins clean
@@ -23,9 +25,11 @@ lab: .venv/course.stamp ## install what the notebooks need and open the course i
 
 test: .venv/dev.stamp lint ## install everything and run every test, as CI does
 	$(PYTEST) -n 3 tests -m "not browser"
-	$(PYTEST) -n 2 --dist worksteal tests -m browser --ignore tests/test_redraw.py
+	rm -rf "$(RUNS)"
+	LLM_CORE_RECORDED_RUNS="$(RUNS)" $(PYTEST) -n 2 --dist worksteal -m browser \
+		tests/test_browser*.py tests/test_exercises.py
 	$(PYTEST) tests/test_redraw.py # alone: it measures how fast pictures follow the hand
-	$(BIN)/python -m llm_core.notebooks nbval -n 2
+	LLM_CORE_RECORDED_RUNS="$(RUNS)" $(BIN)/python -m llm_core.notebooks nbval -n 2
 
 lint: .venv/dev.stamp ## check style and format
 	$(BIN)/ruff check .

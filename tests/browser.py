@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llm_core.notebooks import recorded
+
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM_FLAGS = (
@@ -191,20 +193,23 @@ def run_all_cells(lab: Lab, page: Any, path: str, seconds: float) -> list[dict[s
     """
     page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
     page.locator(".lm-Menu-itemLabel", has_text="Run All Cells").first.click()
-    deadline = time.monotonic() + seconds
+    started = time.monotonic()
+    deadline = started + seconds
     waiting: list[dict[str, Any]] = []
     while time.monotonic() < deadline:
         _wait_until_idle(page, deadline - time.monotonic())
         page.keyboard.press("Control+s")
         page.wait_for_timeout(500)
         try:
-            cells = json.loads((lab.root / path).read_text(encoding="utf-8"))["cells"]
+            notebook = json.loads((lab.root / path).read_text(encoding="utf-8"))
         except json.JSONDecodeError:  # the server is writing the file at this moment
             continue
+        cells = notebook["cells"]
         code = [c for c in cells if c["cell_type"] == "code" and "".join(c["source"]).strip()]
         waiting = [cell for cell in code if cell["execution_count"] is None]
         if not waiting:
             assert not _errors(code), f"{path}: cells raised {_errors(code)}"
+            recorded.keep(notebook, path, time.monotonic() - started)
             return cells
     raise AssertionError(f"{path}: {len(waiting)} cells had not run after {seconds:.0f} s")
 

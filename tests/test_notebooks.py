@@ -16,9 +16,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from llm_core.corpus import check_stories
-from llm_core.files import ROOT
+from llm_core.files import ROOT, read_json
 from llm_core.notebooks import build as module
-from llm_core.notebooks import nbval_run
+from llm_core.notebooks import nbval_run, recorded
 from llm_core.notebooks.__main__ import main
 from llm_core.notebooks.answers import changes, released_from_solution
 from llm_core.notebooks.build import (
@@ -357,6 +357,8 @@ def test_show_figure_refuses_what_cannot_be_shown(fig, alt, error):
 
 # Strict nbval
 
+IGNORE_THIRD = ([], [], ["nbval-ignore-output"])
+
 
 def stored_notebook(path, *cells):
     """Write a notebook of (source, stored text, tags) cells as if it had been executed."""
@@ -372,22 +374,59 @@ def stored_notebook(path, *cells):
 
 
 @pytest.mark.slow
-def test_strict_nbval_fails_on_a_changed_output_only(tmp_path, capfd):
-    same = stored_notebook(
-        tmp_path / "chapters" / "same.ipynb",
+def test_strict_nbval_fails_on_a_changed_output_only(tmp_path, capfd, monkeypatch):
+    run_now = stored_notebook(
+        tmp_path / "chapters" / "now.ipynb",
         ("import os\nprint('my_work' in os.environ['LLM_CORE_PROGRESS'])", "False\n", []),
         ("import time\nprint(time.time())", "12:00\n", ["nbval-ignore-output"]),
         ("print('-0.000', '[ 0.5, -0.]', '-0.25')", "0.000 [ 0.5,  0.] -0.25\n", []),
+        ("print(1 + 1)", "3\n", []),
+        ("_ = 1", "1\n", []),
+        ("print(0.5)", "-0.5\n", []),
     )
-    changed = stored_notebook(tmp_path / "chapters" / "changed.ipynb", ("print(1 + 1)", "3\n", []))
-    vanished = stored_notebook(tmp_path / "chapters" / "vanished.ipynb", ("_ = 1", "1\n", []))
-    sign = stored_notebook(tmp_path / "chapters" / "sign.ipynb", ("print(0.5)", "-0.5\n", []))
-    status = nbval_run.run([same, changed, vanished, sign], processes=1, extra=["--color=no"])
+    sources = ("print(1)", "print(2)", "import time\nprint(time.time())")
+    earlier = tmp_path / "chapters" / "earlier.ipynb"
+    stored_notebook(earlier, *zip(sources, ("1\n", "2\n", "3\n"), IGNORE_THIRD, strict=True))
+    monkeypatch.setenv(recorded.FOLDER, str(tmp_path / "runs"))
+    run = stored_notebook(
+        tmp_path / "run" / "earlier.ipynb",
+        *zip(sources, ("1\n", "two\n", "9\n"), IGNORE_THIRD, strict=True),
+    )
+    recorded.keep(read_json(run), "chapters/earlier.ipynb", 91)
+    status = nbval_run.run([run_now, earlier], processes=0, extra=["--color=no"])
     said = capfd.readouterr().out
     assert status == 1
-    assert "3 failed, 3 passed" in said
-    assert all(f"{name}.ipynb::Cell 0" in said for name in ("changed", "vanished", "sign"))
+    assert "4 failed, 5 passed" in said
+    assert all(f"now.ipynb::Cell {number}" in said for number in (3, 4, 5))
+    assert "earlier.ipynb::Cell 1" in said
+    assert "earlier.ipynb: 91 s in JupyterLab  FAILED: longer than the 90 s" in said
     assert not (tmp_path / "my_work").exists()
+
+
+def test_a_recorded_run_answers_for_the_cells_that_ran_only(tmp_path, monkeypatch):
+    assert recorded.find("chapters/x.ipynb") is None
+    path = stored_notebook(tmp_path / "x.ipynb", ("print(1)", "1\n", []), ("print(2)", "2\n", []))
+    notebook = read_json(path)
+    recorded.keep(notebook, "chapters/x.ipynb", 1.0)
+    monkeypatch.setenv(recorded.FOLDER, str(tmp_path / "runs"))
+    assert recorded.find("chapters/x.ipynb") is None, "nothing is kept where no folder is named"
+    notebook["cells"][1]["execution_count"] = None
+    recorded.keep(notebook, "chapters/x.ipynb", 1.5)
+    assert recorded.find("solutions/x.ipynb") is None
+    kept = recorded.find("chapters/x.ipynb")
+    assert recorded.seconds_of(kept) == 1.5
+    run = recorded.RecordedRun(kept)
+    number = run.execute_cell_input("print(1)")
+    messages = [run.get_message("iopub") for _ in range(2)]
+    assert [message["msg_type"] for message in messages] == ["stream", "status"]
+    assert {message["parent_header"]["msg_id"] for message in messages} == {number}
+    assert messages[0]["content"]["text"] == "1\n"
+    with pytest.raises(RuntimeError, match="did not run this cell"):
+        run.execute_cell_input("print(2)")
+    with pytest.raises(RuntimeError, match="another version"):
+        run.execute_cell_input("print(3)")
+    with pytest.raises(RuntimeError, match="another version"):
+        recorded.RecordedRun(kept).execute_cell_input("print(9)")
 
 
 def test_nbval_command_is_the_designs():

@@ -2,7 +2,8 @@
 
 `run` starts pytest with nbval; this module is also the pytest plugin that it loads, which gives
 each notebook the same environment as the build did (an empty progress file, one thread, no GPU)
-and holds its running time against the limit of design section 6.
+and holds its running time against the limit of design section 6. Chapters that the browser tests
+have just run in JupyterLab are not run again: nbval compares what that run put out (`recorded`).
 """
 
 import os
@@ -11,12 +12,17 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import nbformat
+import nbval.plugin
 import pytest
+from nbval.kernel import RunningKernel
 
 from llm_core.files import ROOT
+from llm_core.notebooks import recorded
 from llm_core.notebooks.build import kernel_environment, promised_seconds
 
 SANITIZE = ROOT / "tests" / "nbval_sanitize.cfg"
@@ -65,22 +71,36 @@ def _build_font_cache(environment: dict[str, str]) -> None:
 # The plugin
 
 _seconds: dict[str, float] = defaultdict(float)
+_recorded: set[str] = set()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Before a notebook's kernel starts: give it an environment of its own."""
+    """Before a notebook's kernel starts: give it an environment, or a run that is over."""
     first_cell = getattr(item.parent, "kernel", "not a notebook") is None
     if first_cell and SCRATCH in os.environ:
         own = Path(os.environ[SCRATCH]) / f"{item.path.parent.name}-{item.path.stem}"
         own.mkdir(parents=True, exist_ok=True)
         os.environ.update(kernel_environment(own))
+        run = recorded.find(item.path)
+        nbval.plugin.RunningKernel = RunningKernel if run is None else partial(_over, run)
+        if run is not None:
+            item.user_properties.append((recorded.FOLDER, recorded.seconds_of(run)))
+
+
+def _over(run: Path, kernel_name: str, **options: Any) -> recorded.RecordedRun:
+    """Return a recorded run where nbval would start a kernel."""
+    return recorded.RecordedRun(run)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Add up what the cells of each notebook took."""
+    """Add up what the cells of each notebook took, here or in the recorded run."""
     if report.when == "call":
-        _seconds[report.nodeid.split("::")[0]] += report.duration
+        name = report.nodeid.split("::")[0]
+        _seconds[name] += report.duration
+        for _, seconds in report.user_properties:
+            _recorded.add(name)
+            _seconds[name] += seconds
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -95,7 +115,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print each notebook's seconds beside what its first cell promises."""
     for name, seconds in sorted(_seconds.items()):
         promise = promised_seconds(nbformat.read(_path(name, terminalreporter.config), 4))
-        line = f"{name}: {seconds:.0f} s" + (f", promises {promise} s" if promise else "")
+        where = " in JupyterLab" if name in _recorded else ""
+        line = f"{name}: {seconds:.0f} s{where}"
+        line += f", promises {promise} s" if promise else ""
         if _too_slow(name):
             line += f"  FAILED: longer than the {_limit(name)} s that a chapter may take"
         elif promise and seconds > promise:
