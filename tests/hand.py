@@ -23,6 +23,9 @@ NEEDS_BROWSER = [
 ]
 """The marks of a test module that drives a browser: `pytestmark = NEEDS_BROWSER`."""
 
+VIEW = "application/vnd.jupyter.widget-view+json"
+"""The form of a widget's output in which it moves."""
+
 QUIZ = "Quiz "
 """What the accessible name of every quiz begins with; its id follows."""
 
@@ -218,7 +221,8 @@ def open_built(lab: Lab, browser: Any, path: str, anew: bool = False) -> Any:
     return open_notebook(lab, browser, path, anew)
 
 
-def pictures_in(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return those outputs of a saved notebook's cells that hold a picture, in all their forms."""
+def explorers_in(cells: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Return the words of each explorer that a saved notebook shows as a picture, by its class."""
     forms = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
-    return [data for data in forms if "image/png" in data]
+    shown = [data for data in forms if {"image/png", VIEW} <= set(data)]
+    return dict("".join(data["text/plain"]).split(": ", 1) for data in shown)

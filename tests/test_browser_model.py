@@ -13,12 +13,11 @@ from hand import (
     QUIZ,
     Hand,
     drive_quiz,
+    explorers_in,
     hand_on,
     open_built,
     option,
-    pictures_in,
     point,
-    write_notebook,
 )
 
 from llm_core.widgets.model import NAMES, ModelExplorer
@@ -26,10 +25,6 @@ from llm_core.widgets.model import NAMES, ModelExplorer
 pytestmark = NEEDS_BROWSER
 
 MODEL = "Model explorer"
-SMALL_CELLS = (
-    "from llm_core.widgets.model import ModelExplorer",
-    'explorer = ModelExplorer("gpt2")\nexplorer',
-)
 CONTROLS = ("Start from", "Blocks as in", "Positions", "Output head")
 SLIDERS = (
     "Vocabulary",
@@ -132,22 +127,12 @@ def _same_as_python(hand: Hand, expected: ModelExplorer) -> None:
     assert hand.summary() == expected.describe()
 
 
-@pytest.mark.timeout(240)
-def test_the_explorer_alone(lab: Lab, browser: Any) -> None:
-    path = "model_explorer.ipynb"
-    write_notebook(lab.root / path, SMALL_CELLS)
-    with open_built(lab, browser, path) as (page, problems):
-        cells = run_all_cells(lab, page, path, 60)
-        drive_model(hand_on(page, MODEL))
-        assert problems.found == []
-    assert len(pictures_in(cells)) == 1, "a saved notebook must show the explorer as a picture"
-
-
 @pytest.mark.timeout(500)
 def test_chapter_06(lab: Lab, browser: Any) -> None:
     path = "chapters/06_model.ipynb"
     with open_built(lab, browser, path) as (page, problems):
-        run_all_cells(lab, page, path, 300)
+        cells = run_all_cells(lab, page, path, 300)
+        assert list(explorers_in(cells)) == ["ModelExplorer"]
         drive_model(hand_on(page, MODEL))
         for part in ("warmup", "recap"):
             drive_quiz(hand_on(page, f"{QUIZ}model.{part}"))

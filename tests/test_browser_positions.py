@@ -16,11 +16,11 @@ from hand import (
     QUIZ,
     Hand,
     drive_quiz,
+    explorers_in,
     hand_on,
     names_of,
     open_built,
     option,
-    pictures_in,
     point,
     write_notebook,
 )
@@ -36,6 +36,10 @@ from llm_core.widgets.positions import PositionExplorer
 
 table = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
 explorer = PositionExplorer(learned=table, trained=30)
+"""
+MOVES = """\
+explorer.kind, explorer.position = "rotary", 60
+explorer.length, explorer.base = 20, 100
 """
 STOPS = {
     "sinusoidal": ["Width (d_model)", "Base", "Length", "Position", "Solid curve", "Dashed curve"],
@@ -183,29 +187,17 @@ def _hold_an_arrow_key(hand: Hand) -> None:
 
 @pytest.mark.timeout(300)
 def test_the_explorer_on_a_small_table(lab: Lab, browser: Any) -> None:
+    """A cell after the explorer's moves it: the page must have followed before the hand does."""
     path = "positions.ipynb"
-    write_notebook(lab.root / path, (SMALL, "explorer"))
+    write_notebook(lab.root / path, (SMALL, "explorer", MOVES))
     with open_built(lab, browser, path) as (page, problems):
         cells = run_all_cells(lab, page, path, 60)
-        drive(hand_on(page, EXPLORER), small_explorer())
-        assert problems.found == []
-    assert len(pictures_in(cells)) == 1, "a saved notebook must show the explorer as a picture"
-
-
-@pytest.mark.timeout(120)
-def test_the_page_follows_python(lab: Lab, browser: Any) -> None:
-    path = "follow.ipynb"
-    moves = (
-        "explorer.kind, explorer.position = 'rotary', 60\nexplorer.length, explorer.base = 20, 30"
-    )
-    write_notebook(lab.root / path, (SMALL, "explorer", moves))
-    with open_built(lab, browser, path) as (page, problems):
-        run_all_cells(lab, page, path, 60)
         hand, expected = hand_on(page, EXPLORER), small_explorer()
-        exec(moves, {"explorer": expected})
-        assert expected.position == 19
-        _same_as_python(hand, expected)
+        exec(MOVES, {"explorer": expected})
+        assert expected.position == 19, "it must stay in the text"
+        drive(hand, expected)
         assert problems.found == []
+    assert list(explorers_in(cells)) == ["PositionExplorer"]
 
 
 @pytest.mark.timeout(400)

@@ -13,10 +13,10 @@ from hand import (
     QUIZ,
     Hand,
     drive_quiz,
+    explorers_in,
     hand_on,
     names_of,
     open_built,
-    pictures_in,
     point,
     write_notebook,
 )
@@ -179,26 +179,14 @@ def keeps_its_width_in_another_theme(hand: Hand) -> None:
     assert hand.state()["picture"] != picture, "the colours must follow the theme"
 
 
-@pytest.mark.timeout(240)
-def test_the_explorer_on_small_tokenizers(lab: Lab, browser: Any) -> None:
-    path = "tokens.ipynb"
-    write_notebook(lab.root / path, (SMALL, "explorer"))
-    with open_built(lab, browser, path) as (page, problems):
-        cells = run_all_cells(lab, page, path, 60)
-        hand = hand_on(page, EXPLORER)
-        drive(hand, small_explorer())
-        keeps_its_width_in_another_theme(hand)
-        assert problems.found == []
-    assert len(pictures_in(cells)) == 1, "a saved notebook must show the explorer as a picture"
-
-
 @pytest.mark.timeout(120)
 def test_the_slider_still_moves_when_the_kernel_is_gone(lab: Lab, browser: Any) -> None:
     path = "tokens_tomorrow.ipynb"
     write_notebook(lab.root / path, (SMALL, "explorer"))
     with open_built(lab, browser, path) as (page, _):
-        run_all_cells(lab, page, path, 60)
-        hand_on(page, EXPLORER)
+        cells = run_all_cells(lab, page, path, 60)
+        same_as_python(hand_on(page, EXPLORER), small_explorer())
+    assert list(explorers_in(cells)) == ["TokenExplorer"]
     with open_built(lab, browser, path, anew=True) as (page, problems):
         hand = hand_on(page, EXPLORER)
         slider = hand.control("slider", "Merges applied")
@@ -210,9 +198,11 @@ def test_the_slider_still_moves_when_the_kernel_is_gone(lab: Lab, browser: Any) 
 def test_chapter_01(lab: Lab, browser: Any) -> None:
     path = "chapters/01_tokens.ipynb"
     with open_built(lab, browser, path) as (page, problems):
-        run_all_cells(lab, page, path, 240)
+        cells = run_all_cells(lab, page, path, 240)
+        assert list(explorers_in(cells)) == ["TokenExplorer"]
         hand = hand_on(page, EXPLORER)
         drive(hand, chapter_explorer(hand))
+        keeps_its_width_in_another_theme(hand)
         for part in ("warmup", "recap"):
             drive_quiz(hand_on(page, f"{QUIZ}tokens.{part}"))
         assert problems.found == []
