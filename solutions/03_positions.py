@@ -669,7 +669,7 @@ class Player(nn.Module):
 # The loop repeats the training step of chapter 02. `cross_entropy` is the loss that you know from
 # there, the mean of $-\ln$ of the target's probability. An **optimizer** is the rule that turns
 # gradients into steps; `AdamW` is a common one, which chapter 07 builds. (`weight_decay=0` switches
-# off a part of it that is not needed here.)
+# off a part of it that is not needed here, and `fused=True` makes the same steps in less time.)
 
 
 # %%
@@ -679,7 +679,7 @@ def play(with_positions):
     player, rng = Player(), torch.Generator().manual_seed(1)
     if not with_positions:
         player.places.weight.requires_grad_(False).zero_()
-    optimizer = torch.optim.AdamW(player.parameters(), lr=1e-2, weight_decay=0)
+    optimizer = torch.optim.AdamW(player.parameters(), lr=1e-2, weight_decay=0, fused=True)
     name = "with positions" if with_positions else "without positions"
     for _ in tqdm(range(400), desc=name, file=sys.stdout):
         ids, targets = draw_game(64, TRAINED, rng)
@@ -1093,7 +1093,7 @@ def train(kind):
         tokenizer.vocab_size, FURTHEST, d_model=48, n_layers=2, n_heads=4, positions=kind
     )
     model, rng = GPT(config, torch.Generator().manual_seed(0)), torch.Generator().manual_seed(1)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, fused=True)  # fused: faster
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, fused=True)
     for _ in tqdm(range(240), desc=f"{kind:>10}", file=sys.stdout):
         x, y = get_batch(text, 16, WINDOW, generator=rng)  # (B, T) each
         _, loss = model(x, y)

@@ -1032,7 +1032,7 @@ from llm_core.data import get_batch
 from llm_core.loss import cross_entropy
 
 text_ids = torch.tensor(tokenizer.encode("\n".join(stories(1000, seed=9))))
-STEPS, CONTEXT = 300, 32
+STEPS, CONTEXT = 200, 32
 
 
 def train(masked):
@@ -1172,10 +1172,10 @@ check("attention.expose_bug", expose_bug)
 
 # %%
 def seconds_for(T):
-    """Shortest of seven runs of attention over T tokens, one head of width 64."""
+    """Shortest of three runs of attention over T tokens, one head of width 64."""
     q = k = v = torch.randn(1, T, 64, generator=torch.Generator().manual_seed(0))
     mask, times = attention.causal_mask(T), []
-    for _ in range(7):
+    for _ in range(3):
         start = time.perf_counter()
         attention.scaled_dot_product_attention(q, k, v, mask)
         times.append(time.perf_counter() - start)

@@ -1874,7 +1874,7 @@ from llm_core.widgets.training import TrainingDashboard
 trainer = Trainer(
     model,
     next_batch,
-    COURSE.train_config(140, eval_interval=28),
+    COURSE.train_config(110, eval_interval=22),
     validation=whole_stories,
     generators={"data": data_rng},
     progress=False,
@@ -2174,7 +2174,7 @@ progress()
 #
 # - Next: [chapter 08](08_sampling.ipynb). The model gives probabilities; there you turn them into
 #   text.
-# - Train the model of section 10 without Muon (`COURSE.train_config(140, muon_lr=None)`). How many
+# - Train the model of section 10 without Muon (`COURSE.train_config(110, muon_lr=None)`). How many
 #   steps does it need to come as far?
 # - Give the over-fitting model of section 9 `dropout=0.3`, then more stories. Which helps more?
 # - Add a callback that saves the length of the gradient of each layer. Where does it grow first
