@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 
 import jupytext
 import pytest
@@ -64,6 +65,7 @@ def read_entries():
     return [Entry(**ENTRY.fullmatch(line).groupdict()) for line in lines if line.startswith("- ")]
 
 
+@cache
 def text_cells(stem):
     """The text cells of a chapter, without pictures and what stands under Papers."""
     notebook = jupytext.reads(SOURCES[stem].read_text(encoding="utf-8"), fmt="py:percent")
@@ -72,20 +74,23 @@ def text_cells(stem):
     return [re.sub(r"!\[.*?\]\([^)]*\)", "", text, flags=re.DOTALL) for text in texts]
 
 
+@cache
 def headings_and_bold(stem):
-    """Yield (heading, None) for each heading and (heading above, bold words) for bold ones."""
-    heading = ""
+    """Return (heading, None) for each heading and (heading above, bold words) for bold ones."""
+    heading, found = "", []
     for text in text_cells(stem):
         for match in re.finditer(
             r"^#+ ([^\n]+)$|\*\*(.+?)\*\*", text, flags=re.MULTILINE | re.DOTALL
         ):
             if match[1]:
                 heading = match[1]
-                yield heading, None
+                found.append((heading, None))
             else:
-                yield heading, " ".join(match[2].split()).strip(".:,").lower()
+                found.append((heading, " ".join(match[2].split()).strip(".:,").lower()))
+    return found
 
 
+@cache
 def running_text(stem):
     """What is read in a chapter, in small letters: no code, formulas, addresses, and no map."""
     texts = [text for text in text_cells(stem) if not text.startswith("## The map")]
@@ -106,8 +111,6 @@ def uses(text, forms):
 
 
 ENTRIES = read_entries()
-BOLD = {stem: list(headings_and_bold(stem)) for stem in SOURCES}
-TEXTS = {stem: running_text(stem) for stem in SOURCES}
 FIRST_OF_ITS_NAME = {e.word: e for e in sorted(ENTRIES, key=lambda e: e.chapter, reverse=True)}
 
 
@@ -136,7 +139,9 @@ def test_every_term_has_one_sentence_and_a_link_to_its_chapter():
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.term)
 def test_a_term_is_in_bold_in_the_section_that_the_glossary_names(entry):
-    sections = [heading for heading, bold in BOLD[entry.chapter] if bold in entry.forms]
+    sections = [
+        heading for heading, bold in headings_and_bold(entry.chapter) if bold in entry.forms
+    ]
     assert sections, f"{entry.term!r} is nowhere in bold in {entry.chapter}"
     assert entry.section in sections, f"{entry.term!r} is in bold in {sections}"
 
@@ -146,8 +151,10 @@ def test_no_earlier_chapter_defines_or_uses_a_term(entry):
     forms = {form for e in ENTRIES for form in e.forms} - entry.forms
     longer = [form for form in forms if f" {entry.word.lower()} " in f" {form} "]
     for stem in [stem for stem in SOURCES if stem < entry.chapter]:
-        assert not any(bold in entry.forms for _, bold in BOLD[stem]), f"in bold in {stem}"
-        text = TEXTS[stem]
+        assert not any(bold in entry.forms for _, bold in headings_and_bold(stem)), (
+            f"in bold in {stem}"
+        )
+        text = running_text(stem)
         for form in longer:
             text = text.replace(form, "…")
         found = uses(text, entry.forms)

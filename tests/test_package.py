@@ -122,10 +122,10 @@ def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef, source: list[str]
 @pytest.mark.parametrize("path", [*CORE, *OTHER_CODE], ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_function_fits_on_a_screen(path):
     source = path.read_text(encoding="utf-8")
-    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    lines, functions = source.splitlines(), (ast.FunctionDef, ast.AsyncFunctionDef)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, functions):
-            length = lines_of(node, source.splitlines())
+            length = lines_of(node, lines)
             assert length <= LONGEST, f"{node.name} has {length} lines; split it"
 
 
