@@ -14,6 +14,9 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 # Chapters as the browser tests ran them; nbval compares these and runs only what is not here.
 RUNS := $(CURDIR)/.pytest_cache/runs
 
+# Containers often forbid Python to keep what it compiled; each kernel would compile the course again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help lab test lint format notebooks model update reset benchmarks pins clean
 
