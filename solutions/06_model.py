@@ -15,7 +15,7 @@
 # **You need** chapters 02 to 05: embeddings, positions, attention, the block, and the loss
 # −ln p.
 #
-# **Time:** about 80 minutes to read and solve, 70 seconds to run.
+# **Time:** about 80 minutes to read and solve, 50 seconds to run.
 
 # %% [markdown]
 # ## Set-up

@@ -115,12 +115,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print each notebook's seconds beside what its first cell promises."""
     for name, seconds in sorted(_seconds.items()):
         promise = promised_seconds(nbformat.read(_path(name, terminalreporter.config), 4))
-        where = " in JupyterLab" if name in _recorded else ""
-        line = f"{name}: {seconds:.0f} s{where}"
-        line += f", promises {promise} s" if promise else ""
+        line = f"{name}: {seconds:.0f} s" + (f", promises {promise} s" if promise else "")
+        if name in _recorded:
+            line += " (in JupyterLab, beside other tests)"
         if _too_slow(name):
             line += f"  FAILED: longer than the {_limit(name)} s that a chapter may take"
-        elif promise and seconds > promise:
+        elif promise and seconds > promise and name not in _recorded:
             line += "  slower than promised"
         terminalreporter.write_line(line)
 
