@@ -188,9 +188,12 @@ def open_notebook(
 def run_all_cells(lab: Lab, page: Any, path: str, seconds: float) -> list[dict[str, Any]]:
     """Run every cell through the Run menu, save, and return the cells from the saved file.
 
+    Stored outputs are cleared first: a cell that did not run can then not pass for one that did.
+
     Raises:
         AssertionError: a cell did not run, or raised, within `seconds`.
     """
+    page.evaluate("window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
     page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
     page.locator(".lm-Menu-itemLabel", has_text="Run All Cells").first.click()
     started = time.monotonic()
