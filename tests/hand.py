@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from browser import Lab, find_chromium, open_notebook, scroll_to
 
+from llm_core.notebooks.normal import WIDGET_VIEW
+
 NEEDS_BROWSER = [
     pytest.mark.browser,
     pytest.mark.skipif(
@@ -22,9 +24,6 @@ NEEDS_BROWSER = [
     ),
 ]
 """The marks of a test module that drives a browser: `pytestmark = NEEDS_BROWSER`."""
-
-VIEW = "application/vnd.jupyter.widget-view+json"
-"""The form of a widget's output in which it moves."""
 
 QUIZ = "Quiz "
 """What the accessible name of every quiz begins with; its id follows."""
@@ -224,5 +223,5 @@ def open_built(lab: Lab, browser: Any, path: str, anew: bool = False) -> Any:
 def explorers_in(cells: Sequence[dict[str, Any]]) -> dict[str, str]:
     """Return the words of each explorer that a saved notebook shows as a picture, by its class."""
     forms = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
-    shown = [data for data in forms if {"image/png", VIEW} <= set(data)]
+    shown = [data for data in forms if {"image/png", WIDGET_VIEW} <= set(data)]
     return dict("".join(data["text/plain"]).split(": ", 1) for data in shown)

@@ -413,9 +413,8 @@ def test_a_recorded_run_answers_for_the_cells_that_ran_only(tmp_path, monkeypatc
     notebook["cells"][1]["execution_count"] = None
     recorded.keep(notebook, "chapters/x.ipynb", 1.5)
     assert recorded.find("solutions/x.ipynb") is None
-    kept = recorded.find("chapters/x.ipynb")
-    assert recorded.seconds_of(kept) == 1.5
-    run = recorded.RecordedRun(kept)
+    run = recorded.find("chapters/x.ipynb")
+    assert run.seconds == 1.5
     number = run.execute_cell_input("print(1)")
     messages = [run.get_message("iopub") for _ in range(2)]
     assert [message["msg_type"] for message in messages] == ["stream", "status"]
@@ -426,7 +425,7 @@ def test_a_recorded_run_answers_for_the_cells_that_ran_only(tmp_path, monkeypatc
     with pytest.raises(RuntimeError, match="another version"):
         run.execute_cell_input("print(3)")
     with pytest.raises(RuntimeError, match="another version"):
-        recorded.RecordedRun(kept).execute_cell_input("print(9)")
+        recorded.find("chapters/x.ipynb").execute_cell_input("print(9)")
 
 
 def test_nbval_command_is_the_designs():

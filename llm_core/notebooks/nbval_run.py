@@ -12,9 +12,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import nbval.plugin
@@ -83,14 +81,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         own.mkdir(parents=True, exist_ok=True)
         os.environ.update(kernel_environment(own))
         run = recorded.find(item.path)
-        nbval.plugin.RunningKernel = RunningKernel if run is None else partial(_over, run)
+        nbval.plugin.RunningKernel = RunningKernel if run is None else lambda *_, **__: run
         if run is not None:
-            item.user_properties.append((recorded.FOLDER, recorded.seconds_of(run)))
-
-
-def _over(run: Path, kernel_name: str, **options: Any) -> recorded.RecordedRun:
-    """Return a recorded run where nbval would start a kernel."""
-    return recorded.RecordedRun(run)
+            item.user_properties.append((recorded.FOLDER, run.seconds))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import nbformat
 
-from llm_core.files import read_json, write_json
+from llm_core.files import write_json
 
 FOLDER = "LLM_CORE_RECORDED_RUNS"
 """The environment variable that names the folder of the runs; none are kept where it is not set."""
@@ -33,14 +33,11 @@ def keep(notebook: dict[str, Any], name: str, seconds: float) -> None:
         write_json(path, notebook | {"metadata": notebook["metadata"] | {"seconds": seconds}})
 
 
-def find(name: str | Path) -> Path | None:
+def find(name: str | Path) -> "RecordedRun | None":
     """Return the kept run of the notebook at this path, or None."""
-    return _place_of(name) if FOLDER in os.environ and _place_of(name).is_file() else None
-
-
-def seconds_of(run: Path) -> float:
-    """Return what a kept run took."""
-    return read_json(run)["metadata"]["seconds"]
+    if FOLDER not in os.environ or not _place_of(name).is_file():
+        return None
+    return RecordedRun(_place_of(name))
 
 
 def _place_of(name: str | Path) -> Path:
@@ -52,10 +49,14 @@ class RecordedRun:
 
     Args:
         path: the notebook, as `keep` put it aside.
+
+    Attributes:
+        seconds: what the run took.
     """
 
     def __init__(self, path: Path) -> None:
         notebook = nbformat.read(path, as_version=4)
+        self.seconds: float = notebook.metadata["seconds"]
         self._cells = deque(cell for cell in notebook.cells if cell.cell_type == "code")
         self._messages: deque[dict[str, Any]] = deque()
         self._count = 0
