@@ -84,12 +84,16 @@ class Hand:
 
     def settle(self) -> None:
         """Wait until a story that is being written is finished."""
-        busy = self.widget.locator("[aria-busy=true]")
-        for _ in range(300):
-            self.page.wait_for_timeout(60)
-            if busy.count() == 0:
-                return
-        raise AssertionError("the story was still being written after 18 seconds")
+        finished = self.widget.evaluate(
+            """async node => {
+                for (let i = 0; i < 300; i++) {
+                    await new Promise(resolve => setTimeout(resolve, 60));
+                    if (!node.querySelector("[aria-busy=true]")) return true;
+                }
+                return false;
+            }"""
+        )
+        assert finished, "the story was still being written after 18 seconds"
 
     def control(self, role: str, name: str) -> Any:
         return self.widget.get_by_role(role, name=name, exact=True)
@@ -147,7 +151,7 @@ class Hand:
         return np.array(json.loads(self.widget.get_attribute("data-row")))
 
     def summary(self) -> str:
-        return self.state()["summary"]
+        return self.widget.locator(".llm-summary").text_content()
 
 
 def hand_on(page: Any, label: str) -> Hand:

@@ -18,7 +18,6 @@ from hand import (
     names_of,
     open_built,
     point,
-    write_notebook,
 )
 
 pytestmark = NEEDS_BROWSER
@@ -177,21 +176,6 @@ def keeps_its_width_in_another_theme(hand: Hand) -> None:
     hand.page.wait_for_timeout(1500)
     assert canvas.bounding_box()["width"] == before
     assert hand.state()["picture"] != picture, "the colours must follow the theme"
-
-
-@pytest.mark.timeout(120)
-def test_the_slider_still_moves_when_the_kernel_is_gone(lab: Lab, browser: Any) -> None:
-    path = "tokens_tomorrow.ipynb"
-    write_notebook(lab.root / path, (SMALL, "explorer"))
-    with open_built(lab, browser, path) as (page, _):
-        cells = run_all_cells(lab, page, path, 60)
-        same_as_python(hand_on(page, EXPLORER), small_explorer())
-    assert list(explorers_in(cells)) == ["TokenExplorer"]
-    with open_built(lab, browser, path, anew=True) as (page, problems):
-        hand = hand_on(page, EXPLORER)
-        slider = hand.control("slider", "Merges applied")
-        hand.must_change("merges by keyboard", lambda: hand.press(slider, "Home"))
-        assert problems.found == []
 
 
 @pytest.mark.timeout(400)
