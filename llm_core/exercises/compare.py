@@ -14,6 +14,9 @@ from llm_core.exercises.verdicts import Status
 RTOL = 1e-5
 """Difference allowed relative to the size of the expected entry, beside the absolute one."""
 
+_ORDER = list(Status)
+"""From the most basic difference to the least."""
+
 _SHORT_TEXT = 16
 """Characters up to which two texts are shown whole; of longer ones, where they part."""
 
@@ -69,8 +72,7 @@ def differences(
         what: what to call `got` in the sentence.
     """
     found = _compare(expected, got, (atol, rtol), names or {}, what)
-    order = list(Status)
-    return sorted(found, key=lambda d: order.index(d.status))
+    return sorted(found, key=lambda d: _ORDER.index(d.status))
 
 
 def _compare(
@@ -293,6 +295,8 @@ def _compare_tensors(
         )
         return [Difference(Status.WRONG_DTYPE, sentence)]
     expected, got = expected.detach(), got.detach().as_subclass(torch.Tensor)
+    if torch.equal(expected, got):
+        return []
     wrong = _wrong_entries(expected, got, tolerance)
     if not bool(wrong.any()):
         return []
