@@ -66,12 +66,6 @@ def ids_for(config, B=1, device="cpu"):
 # ------------------------------------------------------------------------------ parameters
 
 
-@pytest.mark.parametrize(("positions", "norm_placement", "n_kv_heads"), GRID)
-def test_parameters_are_the_models_for_every_variant(positions, norm_placement, n_kv_heads):
-    for config in variants(positions, norm_placement, n_kv_heads):
-        assert sum(parameters_by_part(config).values()) == count_parameters(GPT(config)), config
-
-
 @pytest.mark.parametrize("name", PRESETS)
 def test_parameters_are_the_models_for_every_preset(name):
     counted = parameters_by_part(PRESETS[name])
@@ -190,10 +184,14 @@ def bytes_left_out(config, B):
 
 
 @pytest.mark.parametrize(("positions", "norm_placement", "n_kv_heads"), GRID)
-def test_activations_are_what_torch_keeps_for_every_variant(positions, norm_placement, n_kv_heads):
+def test_parameters_and_activations_are_torchs_for_every_variant(
+    positions, norm_placement, n_kv_heads
+):
+    """Both in one test, because building the models costs the most."""
     B = 2
     for config in variants(positions, norm_placement, n_kv_heads):
         model, ids = GPT(config), ids_for(config, B)
+        assert sum(parameters_by_part(config).values()) == count_parameters(model), config
         kept = measure_saved_bytes(model, lambda m=model, i=ids: m(i, i.clone()))
         counted = training_memory(config, batch_size=B)["activations"]
         assert kept - bytes_left_out(config, B) == counted, config

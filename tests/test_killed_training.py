@@ -20,7 +20,7 @@ from llm_core.training import TrainConfig, Trainer, get_weights
 
 CONFIG = GPTConfig(vocab_size=11, context_length=8, d_model=16, n_layers=2, n_heads=2, dropout=0.1)
 IDS = torch.randint(0, 11, (400,), generator=torch.Generator().manual_seed(0))
-N_STEPS, CHECKPOINT_EVERY, N_KILLS = 45, 3, 25
+N_STEPS, CHECKPOINT_EVERY, N_KILLS = 24, 3, 25
 
 pytestmark = pytest.mark.skipif(
     "fork" not in multiprocessing.get_all_start_methods(), reason="this system cannot fork"

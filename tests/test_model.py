@@ -26,13 +26,12 @@ def make(seed=0, **fields):
     return GPT(GPTConfig(**{**SMALL, **fields}), seeded(seed)).eval()
 
 
+@torch.no_grad()
 def shaken(model, seed=1):
     """Draw large weights, so that whatever can have an influence has a visible one."""
     generator = seeded(seed)
     for parameter in model.parameters():
-        centre = 0.0 if parameter.dim() == 2 else 1.0
-        noise = torch.randn(parameter.shape, generator=generator)
-        parameter.data = centre + 0.3 * noise
+        parameter.normal_(0.0 if parameter.dim() == 2 else 1.0, 0.3, generator=generator)
     return model
 
 
@@ -65,52 +64,66 @@ def variants(positions, norm_placement, n_kv_heads):
 GRID = list(itertools.product(POSITIONS, NORM_PLACEMENTS, (1, 2)))
 
 
-@pytest.mark.parametrize(("positions", "norm_placement", "n_kv_heads"), GRID)
-@torch.no_grad()
-def test_no_variant_sees_the_future(positions, norm_placement, n_kv_heads):
-    """Change token t: no logit before t moves, the ones at t and after do."""
-    ids, t = some_ids(B=1), 5
-    changed = ids.clone()
-    changed[0, t] = (ids[0, t] + 1) % 17
-    for model in variants(positions, norm_placement, n_kv_heads):
-        shaken(model)
-        for path in (False, True):
-            before, after = model(torch.cat([ids, changed]), return_weights=path)[0]  # (T, V) each
-            moved = (before - after).abs().amax(dim=1)  # (T,)
-            assert moved[:t].max() < 1e-5, model.config
-            assert moved[t:].min() > 1e-4, model.config
+CHANGED_TOKEN = 5
+
+
+def three_texts():
+    """Return ids (3, 8): two texts, and the first once more with one other token."""
+    ids = some_ids()
+    changed = ids[:1].clone()
+    changed[0, CHANGED_TOKEN] = (changed[0, CHANGED_TOKEN] + 1) % 17
+    return torch.cat([ids, changed])
+
+
+def require_no_view_of_the_future(logits, config):
+    """Token t differs in the last text: no logit before t moved, the ones at t and after did."""
+    moved = (logits[0] - logits[2]).abs().amax(dim=1)  # (T,)
+    assert moved[:CHANGED_TOKEN].max() < 1e-5, config
+    assert moved[CHANGED_TOKEN:].min() > 1e-4, config
+
+
+def require_gradients(model):
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, (name, model.config)
+        # The same number added to all scores of a query changes no weight, so that the key
+        # bias has no effect of its own unless a norm or a rotation follows.
+        if "key.bias" not in name:
+            assert parameter.grad.abs().max() > 0, (name, model.config)
+
+
+def require_agreement(fused, by_hand, config):
+    """Compare (logits, loss) with (logits, loss, weights)."""
+    *by_hand, weights = by_hand
+    for one, other in zip(fused, by_hand, strict=True):
+        torch.testing.assert_close(
+            one, other, rtol=1e-4, atol=1e-4, msg=lambda text: f"{text}\n{config}"
+        )
+    assert [w.shape for w in weights] == [(3, 2, 8, 8)] * 2, config
+    sums = torch.stack(weights).sum(-1)
+    torch.testing.assert_close(sums, torch.ones(2, 3, 2, 8), msg=lambda text: f"{text}\n{config}")
 
 
 @pytest.mark.parametrize(("positions", "norm_placement", "n_kv_heads"), GRID)
-def test_every_variant_starts_at_ln_v_and_trains_every_parameter(
+def test_every_variant_starts_right_trains_whole_and_sees_no_future_on_both_paths(
     positions, norm_placement, n_kv_heads
 ):
-    ids, targets = some_ids(), some_ids(seed=1)
-    for model in variants(positions, norm_placement, n_kv_heads):
-        _, loss = model(ids, targets)
-        assert loss.item() == pytest.approx(math.log(17), abs=0.1), model.config
-        shaken(model)(ids, targets)[1].backward()
-        for name, parameter in model.named_parameters():
-            assert parameter.grad is not None, (name, model.config)
-            # The same number added to all scores of a query changes no weight, so that the key
-            # bias has no effect of its own unless a norm or a rotation follows.
-            if "key.bias" not in name:
-                assert parameter.grad.abs().max() > 0, (name, model.config)
+    """The loss starts at ln V, every parameter gets a gradient, and both paths agree.
 
-
-@pytest.mark.parametrize(("positions", "norm_placement", "n_kv_heads"), GRID)
-@torch.no_grad()
-def test_both_paths_of_every_variant_agree(positions, norm_placement, n_kv_heads):
-    ids, targets = some_ids(), some_ids(seed=1)
+    One test, because building a model costs more than running it.
+    """
+    ids, targets = three_texts(), some_ids(B=3, seed=1)
     for model in variants(positions, norm_placement, n_kv_heads):
-        shaken(model)
+        with torch.no_grad():
+            start = model(ids, targets)[1].item()
+            assert start == pytest.approx(math.log(17), abs=0.1), model.config
+            by_hand = shaken(model)(ids, targets, return_weights=True)
         logits, loss = model(ids, targets)
-        by_hand, loss_by_hand, weights = model(ids, targets, return_weights=True)
-        torch.testing.assert_close(logits, by_hand, rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(loss, loss_by_hand, rtol=1e-4, atol=1e-4)
-        assert [w.shape for w in weights] == [(2, 2, 8, 8)] * 2
-        for w in weights:
-            torch.testing.assert_close(w.sum(-1), torch.ones(2, 2, 8))
+        loss.backward()
+        require_gradients(model)
+        fused = logits.detach(), loss.detach()
+        for path in (fused, by_hand):
+            require_no_view_of_the_future(path[0], model.config)
+        require_agreement(fused, by_hand, model.config)
 
 
 @pytest.mark.parametrize(("positions", "norm_placement", "n_kv_heads"), GRID)

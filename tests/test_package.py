@@ -124,7 +124,8 @@ def test_every_function_fits_on_a_screen(path):
     source = path.read_text(encoding="utf-8")
     lines, functions = source.splitlines(), (ast.FunctionDef, ast.AsyncFunctionDef)
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, functions):
+        # Few are long with all their lines; only of those it matters which lines are code.
+        if isinstance(node, functions) and node.end_lineno - node.lineno >= LONGEST:
             length = lines_of(node, lines)
             assert length <= LONGEST, f"{node.name} has {length} lines; split it"
 

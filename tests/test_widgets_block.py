@@ -1,6 +1,7 @@
 """The block explorer as a Python object: its numbers, its words, its picture, bad input."""
 
 import base64
+import functools
 import itertools
 import re
 from typing import Any
@@ -41,13 +42,21 @@ def explorer(**state: Any) -> BlockExplorer:
     return widget
 
 
-def blocks_of_the_course(norm: str, placement: str, activation: str) -> tuple[list, GPTConfig]:
-    """Return llm_core's own blocks with the explorer's random weights."""
+@functools.cache
+def random_stack() -> tuple[list, torch.Tensor, torch.Tensor]:
+    """Return the explorer's layers, input and reader, drawn once; nothing here changes them."""
+    return _random_stack(C, H, seed=0)
+
+
+def blocks_of_the_course(
+    norm: str, placement: str, activation: str, depth: int
+) -> tuple[list, GPTConfig]:
+    """Return `depth` of llm_core's own blocks with the explorer's random weights."""
     config = GPTConfig(1, d_model=C, n_heads=H, norm=norm, norm_placement=placement)
     config = GPTConfig.from_dict(config.to_dict() | {"activation": activation, "d_ff": None})
-    layers, _, _ = _random_stack(C, H, seed=0)
+    layers, _, _ = random_stack()
     blocks = []
-    for layer in layers:
+    for layer in layers[:depth]:
         block = TransformerBlock(config).double()
         block.attention.load_state_dict(layer["attention"].state_dict())
         block.feed_forward.load_state_dict(layer[activation].state_dict())
@@ -57,18 +66,15 @@ def blocks_of_the_course(norm: str, placement: str, activation: str) -> tuple[li
 
 def measured_plainly(blocks: list, end: nn.Module, depth: int) -> dict[str, np.ndarray]:
     """Return the explorer's curves for one depth by one plain forward and backward pass."""
-    _, x, reader = _random_stack(C, H, seed=0)
+    _, x, reader = random_stack()
     streams = [x.clone().requires_grad_()]
     for block in blocks[:depth]:
         streams.append(block(streams[-1][None])[0])
     gradients = torch.autograd.grad((end(streams[-1]) * reader).sum(), streams)
     norms = torch.stack([g.norm() for g in gradients])
-    cosines = [
-        [nn.functional.cosine_similarity(s[i], s[j], dim=0).item() for i in range(TOKENS)]
-        for s in streams
-        for j in range(TOKENS)
-    ]
-    table = torch.tensor(cosines).view(len(streams), TOKENS, TOKENS)
+    table = torch.stack(  # (levels, T, T), each token with each
+        [nn.functional.cosine_similarity(s[:, None], s[None], dim=-1).detach() for s in streams]
+    )
     others = ~torch.eye(TOKENS, dtype=torch.bool)
     return {
         "gradient": (norms / norms[-1]).log10().numpy(),
@@ -82,7 +88,7 @@ def measured_plainly(blocks: list, end: nn.Module, depth: int) -> dict[str, np.n
 def test_its_curves_are_those_of_llm_cores_blocks(
     norm: str, placement: str, activation: str, depth: int
 ) -> None:
-    blocks, config = blocks_of_the_course(norm, placement, activation)
+    blocks, config = blocks_of_the_course(norm, placement, activation, depth)
     end = make_norm(config).double() if placement == "pre" else nn.Identity()
     expected = measured_plainly(blocks, end, depth)
     widget = explorer(norm=norm, placement=placement, activation=activation, depth=depth)
@@ -106,7 +112,7 @@ class Bare(nn.Module):
 @pytest.mark.parametrize("activation", ["none", "gelu"])
 @pytest.mark.parametrize("placement", ["pre", "post"])
 def test_what_is_switched_off_is_gone(activation: str, placement: str) -> None:
-    layers, _, _ = _random_stack(C, H, seed=0)
+    layers, _, _ = random_stack()
     bare = [Bare(layer, linear=activation == "none") for layer in layers]
     expected = measured_plainly(bare, nn.Identity(), depth=7)
     widget = explorer(
@@ -210,6 +216,13 @@ def test_a_saved_notebook_gets_view_picture_and_stable_text() -> None:
     assert metadata["image/png"]["alt"] == first.describe()
 
 
+@pytest.fixture(scope="module")
+def standard() -> tuple[bytes | None, str]:
+    """Return the picture and the words of an explorer that nobody has touched."""
+    widget = explorer()
+    return widget.picture(), widget.describe()
+
+
 @pytest.mark.parametrize(
     ("trait", "value"),
     [
@@ -221,12 +234,12 @@ def test_a_saved_notebook_gets_view_picture_and_stable_text() -> None:
         ("depth", 5),
     ],
 )
-def test_every_switch_changes_picture_and_words(trait: str, value: Any) -> None:
-    widget = explorer()
-    before = widget.picture(), widget.describe()
-    setattr(widget, trait, value)
-    assert widget.picture() != before[0]
-    assert widget.describe() != before[1]
+def test_every_switch_changes_picture_and_words(
+    standard: tuple[bytes | None, str], trait: str, value: Any
+) -> None:
+    widget = explorer(**{trait: value})
+    assert widget.picture() != standard[0]
+    assert widget.describe() != standard[1]
 
 
 @pytest.mark.parametrize("depth", [1, 2, DEPTH])

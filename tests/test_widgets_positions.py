@@ -171,6 +171,7 @@ def test_the_ends_of_every_range_can_be_drawn(state: dict[str, Any]) -> None:
 
 def test_every_control_changes_the_picture() -> None:
     widget = explorer()
+    picture, words = widget.picture(), widget.describe()
     for name, value in {
         "position": 30,
         "base": 100,
@@ -180,10 +181,11 @@ def test_every_control_changes_the_picture() -> None:
         "second": 9,
         "kind": "rotary",
     }.items():
-        before, words = widget.picture(), widget.describe()
+        before = picture, words
         setattr(widget, name, value)
-        assert widget.picture() != before, name
-        assert widget.describe() != words, name
+        picture, words = widget.picture(), widget.describe()
+        assert picture != before[0], name
+        assert words != before[1], name
 
 
 def test_the_module_is_one_file_without_imports() -> None:
