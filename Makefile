@@ -27,7 +27,7 @@ lab: .venv/course.stamp ## install what the notebooks need and open the course i
 	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(BIN)/jupyter lab $(ALLOW_ROOT)
 
 test: .venv/dev.stamp lint ## install everything and run every test, as CI does
-	$(PYTEST) -n 3 tests -m "not browser"
+	$(PYTEST) -n 2 tests -m "not browser"
 	rm -rf "$(RUNS)"
 	LLM_CORE_RECORDED_RUNS="$(RUNS)" $(PYTEST) -n 2 --dist worksteal -m browser \
 		tests/test_browser_training.py tests/test_browser*.py tests/test_exercises.py # longest first
