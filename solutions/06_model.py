@@ -284,20 +284,25 @@ reveal(
 #
 # ### The wrong way: too large
 #
-# `torch.nn.Embedding` by itself draws with standard deviation 1. The helper below gives all
-# matrices of a fresh model another standard deviation.
+# `torch.nn.Embedding` by itself draws with standard deviation 1. The helpers below draw all
+# matrices of a model anew, with another standard deviation.
 
 
 # %%
-def model_with_std(std, **sizes):
-    """A model whose matrices are all drawn with standard deviation `std`."""
-    fields = {"vocab_size": 168, "context_length": 16, "n_layers": 2, "n_heads": 4, **sizes}
-    model, rng = GPT(GPTConfig(**fields)), torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() == 2:
-                parameter.normal_(std=std, generator=rng)
+@torch.no_grad()
+def redraw(model, std):
+    """Draw all matrices of a model with standard deviation `std`, and return it."""
+    rng = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        if parameter.dim() == 2:
+            parameter.normal_(std=std, generator=rng)
     return model
+
+
+def model_with_std(std, **sizes):
+    """A new model whose matrices are all drawn with standard deviation `std`."""
+    fields = {"vocab_size": 168, "context_length": 16, "n_layers": 2, "n_heads": 4, **sizes}
+    return redraw(GPT(GPTConfig(**fields)), std)
 
 
 @torch.no_grad()
@@ -338,7 +343,8 @@ for std in (0.02, 1.0):
 stds = [0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32]
 figure, axis = plt.subplots(figsize=(6.4, 3.4))
 for number, width in enumerate((64, 256, 768)):
-    losses = [first_loss(model_with_std(std, d_model=width, n_layers=1)) for std in stds]
+    fresh = model_with_std(0.02, d_model=width, n_layers=1)
+    losses = [first_loss(redraw(fresh, std)) for std in stds]
     theory = [math.log(168) + std**2 * width / 2 for std in stds]
     axis.loglog(stds, losses, "os^"[number], color=f"C{number}", label=f"C = {width}")
     axis.loglog(stds, theory, "--", color=f"C{number}", linewidth=1)
@@ -489,7 +495,7 @@ def losses_from_start(std, n_steps=60):
     rng = torch.Generator().manual_seed(2)
     trainer = Trainer(
         model,
-        lambda: get_batch(story_ids, 16, 16, generator=rng),
+        lambda: get_batch(story_ids, 8, 16, generator=rng),
         TrainConfig(n_steps=n_steps, max_lr=0.01),
         progress=False,
     )
@@ -1272,7 +1278,7 @@ SHAPES = {  # layers, width, heads, d_ff
     "2 layers, 32 wide, 1 head": (2, 32, 1, 128),
     "2 layers, 32 wide, 8 heads": (2, 32, 8, 128),
 }
-STEPS, BATCH, CONTEXT, SEEDS = 60, 16, 32, 3
+STEPS, BATCH, CONTEXT, SEEDS = 60, 8, 32, 3
 
 
 def config_of(layers, width, heads, d_ff):
@@ -1286,7 +1292,7 @@ for name, shape in SHAPES.items():
     print(f"{name:<28} {n_parameters:,} parameters")
 
 # %% [markdown]
-# `d_ff` was chosen so that all come out nearly equal. **Predict:** after 31,000 tokens, which depth
+# `d_ff` was chosen so that all come out nearly equal. **Predict:** after 15,000 tokens, which depth
 # has the lowest loss, 1, 2 or 4 layers?
 
 # %%
@@ -1296,7 +1302,7 @@ predict("model.depth", my_guess)
 # %%
 train_ids = torch.tensor(tokenizer.encode("\n".join(stories(1500, seed=1))))
 val_ids = torch.tensor(tokenizer.encode("\n".join(stories(300, seed=2))))
-val_batch = get_batch(val_ids, 256, CONTEXT, generator=torch.Generator().manual_seed(0))
+val_batch = get_batch(val_ids, 128, CONTEXT, generator=torch.Generator().manual_seed(0))
 
 
 def validation_loss(shape, seed):
@@ -1362,7 +1368,7 @@ print("1, 4 and 8 heads lie within 0.1 of each other:      ", max(heads) - min(h
 # chance: we know because every shape was run three times. The number of heads mattered little.
 #
 # **What not to conclude.** That depth is useless. All shapes had the same learning rate, which may
-# suit one better than another. All had seen 31,000 tokens, a sprint, and lie more than half a nat
+# suit one better than another. All had seen 15,000 tokens, a sprint, and lie more than half a nat
 # apart; after 1.5 million (see *Go further*), the same three depths lie within a tenth of a nat.
 #
 # And what a model of 31,000 parameters does says little about one of a billion. Kaplan et al. 2020

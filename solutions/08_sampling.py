@@ -703,12 +703,12 @@ check("sampling.apply_repetition_penalty", apply_repetition_penalty)
 # ### What it costs
 #
 # The penalty knows nothing of meaning. Good texts repeat names, colours and full stops, and a story
-# must. To measure this, we take 25 stories up to a question in them, such as *Who has the ball
+# must. To measure this, we take 16 stories up to a question in them, such as *Who has the ball
 # now?*, let the model answer, and count how many answers are true. `check_stories` can tell: it
 # keeps account of who has what.
 
 # %%
-told = [story for story in stories(200, seed=77) if "?" in story][:25]
+told = [story for story in stories(120, seed=77) if "?" in story][:16]
 questions = [story[: story.index("?") + 1] for story in told]
 FULL_STOP = tokenizer.encode(".")[0]
 
@@ -723,7 +723,7 @@ def share_of_true(answers):
 
 
 # %% [markdown]
-# The 25 questions have different lengths. Section 10 shows how a batch of them is made; here it is
+# The 16 questions have different lengths. Section 10 shows how a batch of them is made; here it is
 # a tool.
 
 
@@ -785,7 +785,7 @@ NextTokenExplorer(model, tokenizer, prompt="Once there was a", temperature=1.0)
 # ## 7. The trade-off, measured
 #
 # Now the question of this chapter in numbers: what does daring buy, and what does it cost? For each
-# temperature we draw twelve stories, break them off at 60 tokens (three in four real stories are
+# temperature we draw nine stories, break them off at 60 tokens (three in four real stories are
 # longer), and measure
 #
 # - the **entropy** of the choices, averaged over all tokens;
@@ -827,7 +827,7 @@ TEMPERATURES = [0.3, 1.0, 1.5, 2.0]
 measured = {}
 for min_p in (0.0, 0.1):
     for temperature in tqdm(TEMPERATURES, desc=f"min-p {min_p}", file=sys.stdout):
-        rows = write_stories(12, temperature=temperature, min_p=min_p)
+        rows = write_stories(9, temperature=temperature, min_p=min_p)
         quality, variety = share_well_formed(rows), sampling.distinct_ngrams(rows, 4)
         measured[min_p, temperature] = mean_entropy(rows, temperature, min_p), quality, variety
 
@@ -868,7 +868,7 @@ print("At temperature 2 with min-p 0.1: more than 0.8:", best > 0.8)
 # %% [markdown]
 # Temperature alone buys variety with mistakes. A cut takes most of the mistakes away and keeps
 # about half of what was won, because it drops the tail and not the choice among good words.
-# There is no best setting; there is a best one for a purpose. (Twelve stories are few: expect the
+# There is no best setting; there is a best one for a purpose. (Nine stories are few: expect the
 # points to wobble by a few hundredths.)
 
 # %% [markdown]
@@ -1034,7 +1034,7 @@ for n_beams in (1, 2, 3, 9):
 # %% [markdown]
 # ### Where it helps: answers
 #
-# Back to the 25 questions, each of which has a true answer. We let the model answer by drawing at
+# Back to the 16 questions, each of which has a true answer. We let the model answer by drawing at
 # temperature 1.5 (three times, and take the mean), greedily, and by beam search with three beams.
 
 # %% tags=["nbval-ignore-output"]
@@ -1289,7 +1289,7 @@ except ValueError as error:
 # first token in it stands at position 0 again, wherever it stood before: positions count within the
 # window, and none is larger than the model has learned. What has left the window is forgotten.
 #
-# How much does it matter? We shrink the window and ask the 25 questions again.
+# How much does it matter? We shrink the window and ask the 16 questions again.
 
 # %%
 ids, mask = sampling.pad_left([tokenizer.encode(question) for question in questions])
