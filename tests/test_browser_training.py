@@ -39,7 +39,7 @@ generator = torch.Generator().manual_seed(1)
 config = GPTConfig(vocab_size=11, context_length=8, d_model=16, n_layers=1, n_heads=2)
 
 def next_batch():
-    time.sleep(0.02)  # so that the test has time to press buttons
+    time.sleep(0.05)  # so that the test has time to press buttons
     return get_batch(ids, 4, 8, generator=generator)
 
 trainer = Trainer(
@@ -144,7 +144,7 @@ def test_pause_resume_and_stop_are_heard_while_the_cell_runs(lab: Lab, browser: 
 @pytest.mark.timeout(300)
 def test_it_goes_on_when_closed_and_another_view_works(lab: Lab, browser: Any) -> None:
     path = "closed.ipynb"
-    setup = SLOW_TRAINER.replace("100_000", "500")
+    setup = SLOW_TRAINER.replace("100_000", "300")
     write_notebook(lab.root / path, (setup, RUN, AFTER, "display(dashboard)"))
     with open_built(lab, browser, path) as (page, problems):
         start_all_cells(page)
@@ -163,11 +163,11 @@ def test_it_goes_on_when_closed_and_another_view_works(lab: Lab, browser: Any) -
 
         choose(page, in_cell.first, "Clear Cell Output")
         wait_for(page, "both views gone", lambda: widgets.count() == 0)
-        assert before < 500
-        wait_for(page, "the end", lambda: "ended at step 500 stopped: False" in read_page(page))
+        assert before < 300
+        wait_for(page, "the end", lambda: "ended at step 300 stopped: False" in read_page(page))
         wait_for(page, "shown again", lambda: in_cell.count() == 1)
         shown = wait_for_status(page, in_cell.first, "finished")
-        assert shown["step"] == 500
+        assert shown["step"] == 300
         assert problems.found == []
 
 

@@ -95,7 +95,7 @@ def redraw_times(hand: Hand, control: Any) -> list[float]:
     control.focus()
     hand.page.wait_for_timeout(100)
     hand.page.evaluate("performance.clearMeasures()")
-    for key in ("ArrowRight", "ArrowLeft") * 15:
+    for key in ("ArrowRight", "ArrowLeft") * 10:
         hand.page.keyboard.press(key)
         hand.page.wait_for_timeout(40)
     return hand.page.evaluate("performance.getEntriesByName('llm:redraw').map(e => e.duration)")
