@@ -16,6 +16,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what may take longest, by its time limit, so that all workers end together.
+
+    Tests without a limit of their own keep their order.
+    """
+    limits = {item: item.get_closest_marker("timeout") for item in items}
+    items.sort(key=lambda item: -limits[item].args[0] if limits[item] else 0)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Write each `record_property("figure", text)` of a passed test under the results."""
     reports = terminalreporter.stats.get("passed", [])
