@@ -45,7 +45,7 @@ def require_broadcast(
 ) -> tuple[int, ...]:
     """Return the shape that two shapes broadcast to, or raise ValueError naming both.
 
-    NumPy's function: torch's takes 25 times as long, more than a small layer's own work.
+    NumPy's function, because torch's is slow and every layer asks this several times a step.
     """
     try:
         return np.broadcast_shapes(tuple(shape), tuple(other))
