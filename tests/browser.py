@@ -194,8 +194,7 @@ def run_all_cells(lab: Lab, page: Any, path: str, seconds: float) -> list[dict[s
         AssertionError: a cell did not run, or raised, within `seconds`.
     """
     page.evaluate("window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
-    page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
-    page.locator(".lm-Menu-itemLabel", has_text="Run All Cells").first.click()
+    start_all_cells(page)
     started = time.monotonic()
     deadline = started + seconds
     waiting: list[dict[str, Any]] = []
@@ -215,6 +214,12 @@ def run_all_cells(lab: Lab, page: Any, path: str, seconds: float) -> list[dict[s
             recorded.keep(notebook, path, time.monotonic() - started)
             return cells
     raise AssertionError(f"{path}: {len(waiting)} cells had not run after {seconds:.0f} s")
+
+
+def start_all_cells(page: Any) -> None:
+    """Run all cells through the Run menu and do not wait for them."""
+    page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
+    page.locator(".lm-Menu-itemLabel", has_text="Run All Cells").first.click()
 
 
 def scroll_to(page: Any, label: str) -> Any:

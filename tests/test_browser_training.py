@@ -7,7 +7,7 @@ from typing import Any
 import nbformat
 import numpy as np
 import pytest
-from browser import Lab, run_all_cells
+from browser import Lab, run_all_cells, start_all_cells
 from hand import (
     NEEDS_BROWSER,
     QUIZ,
@@ -51,12 +51,6 @@ dashboard = TrainingDashboard(trainer, floor=0.0, sample=lambda m: f"sample {tra
 """
 RUN = "display(dashboard)\ntrainer.run()"
 AFTER = "print('ended at step', trainer.step, 'stopped:', trainer.stopped)"
-
-
-def start_all_cells(page: Any) -> None:
-    """Run all cells and do not wait for them."""
-    page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
-    page.locator(".lm-Menu-itemLabel", has_text="Run All Cells").first.click()
 
 
 def numbers_of(widget: Any) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def command(paths: Sequence[Path], processes: int = 2, extra: Sequence[str] = ()
 def longest_first(paths: Sequence[Path]) -> list[Path]:
     """Return the notebooks by what they promise to take, recorded runs last: all end together."""
     promises = {path: promised_seconds(nbformat.read(path, 4)) or 0 for path in paths}
-    return sorted(paths, key=lambda path: (recorded.find(path) is not None, -promises[path]))
+    return sorted(paths, key=lambda path: (recorded.is_kept(path), -promises[path]))
 
 
 def _build_font_cache(environment: dict[str, str]) -> None:

@@ -35,9 +35,12 @@ def keep(notebook: dict[str, Any], name: str, seconds: float) -> None:
 
 def find(name: str | Path) -> "RecordedRun | None":
     """Return the kept run of the notebook at this path, or None."""
-    if FOLDER not in os.environ or not _place_of(name).is_file():
-        return None
-    return RecordedRun(_place_of(name))
+    return RecordedRun(_place_of(name)) if is_kept(name) else None
+
+
+def is_kept(name: str | Path) -> bool:
+    """Say whether there is a kept run of the notebook at this path."""
+    return FOLDER in os.environ and _place_of(name).is_file()
 
 
 def _place_of(name: str | Path) -> Path:
