@@ -8,10 +8,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-
 ROOT = Path(__file__).resolve().parent.parent
 """The repository: the folder that holds `llm_core/`, `chapters/` and `assets/`."""
 
@@ -80,31 +76,6 @@ def read_json(path: str | Path) -> Any:
         raise ValueError(
             f"{path} is not readable JSON ({error}). It may be cut off or damaged; "
             "make it again or restore it from a copy."
-        ) from error
-
-
-def write_tensors(path: str | Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Write named tensors to `path` in the safetensors format, atomically."""
-    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    with atomic_path(path) as partial:
-        # Not save_file: that leaves a file which its owner alone may read.
-        partial.write_bytes(save(contiguous))
-
-
-def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
-    """Read named tensors from a safetensors file. Nothing in the file is ever executed.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is not safetensors, for example cut off.
-    """
-    path = existing_file(path)
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is not a readable safetensors file ({error}). It may be cut off or damaged; "
-            "train or download it again, or use an earlier checkpoint."
         ) from error
 
 

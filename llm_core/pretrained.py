@@ -9,6 +9,7 @@ from llm_core import files
 from llm_core.config import GPTConfig
 from llm_core.costs import parameters_by_part
 from llm_core.model import GPT
+from llm_core.tensors import read_tensors, write_tensors
 from llm_core.tokens import Tokenizer, load_tokenizer
 from llm_core.training import (
     MODEL_FILE,
@@ -57,7 +58,7 @@ def save_pretrained(
     weights = {name: _stored(name, tensor, dtype) for name, tensor in get_weights(model).items()}
     require_writable_folder(folder)
     write_description(folder, model.config, tokenizer)
-    files.write_tensors(Path(folder) / MODEL_FILE, weights)
+    write_tensors(Path(folder) / MODEL_FILE, weights)
 
 
 def write_description(folder: str | Path, config: GPTConfig, tokenizer: Tokenizer) -> None:
@@ -88,7 +89,7 @@ def load_pretrained(folder_or_name: str | Path) -> tuple[GPT, Tokenizer]:
             f"{folder / TOKENIZER_FILE} has {tokenizer.vocab_size} tokens, but the model in "
             f"{folder / CONFIG_FILE} knows {config.vocab_size}; they are not of one model"
         )
-    weights = files.read_tensors(folder / MODEL_FILE)
+    weights = read_tensors(folder / MODEL_FILE)
     _require_fit(config, weights, folder / MODEL_FILE)
     with torch.random.fork_rng(devices=[]):  # the start that set_weights replaces costs no chance
         model = GPT(config)

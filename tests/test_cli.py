@@ -30,6 +30,7 @@ from llm_core.config import POSITIONS
 from llm_core.corpus import STORY_END, entropy_floor, stories, story_vocabulary
 from llm_core.pretrained import PRETRAINED, load_pretrained
 from llm_core.sampling import generate, stream
+from llm_core.tensors import read_tensors
 from llm_core.tokens import WordTokenizer
 from llm_core.training import get_weights
 
@@ -155,7 +156,7 @@ def test_stories_come_with_their_floor(here, capsys):
     assert "entropy floor" in card
     assert "python -m llm_core train --d-model 8" in card
     model, tokenizer = load_pretrained(here / "alone")
-    stored = files.read_tensors(here / "alone" / "model.safetensors")
+    stored = read_tensors(here / "alone" / "model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
     every_word = tokenizer.encode(" ".join(story_vocabulary()))
     assert tokenizer.special_tokens["<unk>"] not in every_word
@@ -350,7 +351,7 @@ def wait_for(path, process, seconds=60):
 
 def final_weights(folder):
     path = folder / json.loads((folder / "latest.json").read_text())["latest"]
-    return files.read_tensors(path / "training.safetensors")
+    return read_tensors(path / "training.safetensors")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to one process")
@@ -430,7 +431,7 @@ def test_a_full_disk_stops_with_one_line(here, capsys, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("llm_core.files.save", full)
+    monkeypatch.setattr("llm_core.tensors.save", full)
     status, _, err = run(capsys, "train", "--text", "night.txt", *TINY)
     assert status == 2
     assert "No space left on device" in err

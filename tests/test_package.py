@@ -15,6 +15,7 @@ from llm_core.notebooks.lint import lines_of_code
 ORDER = [
     "files",
     "validate",
+    "tensors",
     "config",
     "costs",
     "corpus",
@@ -64,7 +65,13 @@ def imports_of(path: Path) -> set[str]:
 
 def test_every_public_name_is_there():
     assert [name for name in llm_core.__all__ if not hasattr(llm_core, name)] == []
-    assert sorted(llm_core.__all__) == sorted(set(llm_core.__all__))
+    assert sum(map(len, llm_core._NAMES.values())) == len(llm_core.__all__), "a name stands twice"
+
+
+def test_names_and_modules_can_be_had_from_the_package_alone():
+    code = "import llm_core as c\nprint(c.optim.AdamW is c.AdamW, len(c.corpus.stories(2)))"
+    assert printed_by(code) == "True 2\n"
+    assert {*llm_core.__all__, "optim"} <= set(dir(llm_core))
 
 
 def test_an_unknown_name_is_an_attribute_error():
@@ -110,6 +117,15 @@ def test_what_every_chapter_begins_with_leaves_the_compiler_alone(tmp_path, monk
         "print('torch._dynamo' in sys.modules)"
     )
     monkeypatch.setenv("LLM_CORE_PROGRESS", str(tmp_path / "progress.json"))
+    assert printed_by(code) == "False\n"
+
+
+def test_what_handles_notebooks_as_files_does_not_wait_for_torch():
+    code = (
+        "import sys\n"
+        "from llm_core.notebooks import figure, lint, nbval_run, update\n"
+        "print('torch' in sys.modules)"
+    )
     assert printed_by(code) == "False\n"
 
 

@@ -10,6 +10,7 @@ from llm_core import files
 from llm_core.config import GPTConfig
 from llm_core.model import GPT
 from llm_core.pretrained import load_pretrained, pretrained_folder, save_pretrained
+from llm_core.tensors import read_tensors
 from llm_core.tokens import BPETokenizer, CharTokenizer, WordTokenizer
 from llm_core.training import get_weights, save_checkpoint
 
@@ -67,7 +68,7 @@ def test_every_kind_of_tokenizer(tmp_path, make):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_on_disk_is_float32_in_memory(tmp_path, dtype):
     model, _ = saved(tmp_path, dtype=dtype)
-    stored = files.read_tensors(tmp_path / "model.safetensors")
+    stored = read_tensors(tmp_path / "model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {dtype}
     read, _ = load_pretrained(tmp_path)
     for name, weight in get_weights(read).items():
@@ -79,8 +80,7 @@ def test_tied_weights_are_stored_once(tmp_path):
     saved(tmp_path / "tied")
     saved(tmp_path / "untied", tie_weights=False)
     names = [
-        set(files.read_tensors(tmp_path / which / "model.safetensors"))
-        for which in ("tied", "untied")
+        set(read_tensors(tmp_path / which / "model.safetensors")) for which in ("tied", "untied")
     ]
     assert names[1] - names[0] == {"head.weight"}
 

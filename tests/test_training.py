@@ -16,6 +16,7 @@ from torch import nn
 
 from llm_core import files, training
 from llm_core.optim import AdamW, parameter_groups
+from llm_core.tensors import read_tensors
 from llm_core.training import (
     EarlyStopping,
     TrainConfig,
@@ -352,7 +353,7 @@ def test_checkpoint_holds_model_to_use_and_state_to_go_on_from(tmp_path):
         "training.json",
         "training.safetensors",
     ]
-    stored = files.read_tensors(path / "model.safetensors")
+    stored = read_tensors(path / "model.safetensors")
     assert "embed.weight" in stored
     assert "head.weight" not in stored  # tied: stored once
     other = Toy(seed=2)

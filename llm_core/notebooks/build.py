@@ -26,15 +26,6 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
-from nbgrader.preprocessors import (
-    CheckCellMetadata,
-    ClearHiddenTests,
-    ClearMarkScheme,
-    ClearOutput,
-    ClearSolutions,
-    ComputeChecksums,
-    LockCells,
-)
 from tqdm import tqdm
 from traitlets import default
 
@@ -213,17 +204,19 @@ def _nbgrader(grade_id: str, *, grade: bool = False, solution: bool = False) -> 
 
 def _clear_solutions(solution: NotebookNode, stem: str) -> NotebookNode:
     """Return the learner's form: what `nbgrader generate_assignment` does, in its order."""
+    from nbgrader import preprocessors as nbgrader  # a second to load; only building needs it
+
     notebook = copy.deepcopy(solution)
     steps = [
-        LockCells(),
-        ClearSolutions(code_stub={"python": STUB}),
-        ClearOutput(),
-        CheckCellMetadata(),
-        ComputeChecksums(),
-        ClearHiddenTests(),
-        ClearMarkScheme(),
-        ComputeChecksums(),
-        CheckCellMetadata(),
+        nbgrader.LockCells(),
+        nbgrader.ClearSolutions(code_stub={"python": STUB}),
+        nbgrader.ClearOutput(),
+        nbgrader.CheckCellMetadata(),
+        nbgrader.ComputeChecksums(),
+        nbgrader.ClearHiddenTests(),
+        nbgrader.ClearMarkScheme(),
+        nbgrader.ComputeChecksums(),
+        nbgrader.CheckCellMetadata(),
     ]
     for step in steps:
         try:

@@ -13,14 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from llm_core.files import (
-    as_path,
-    checksum,
-    read_json,
-    read_tensors,
-    write_json,
-    write_tensors,
-)
+from llm_core.files import as_path, checksum, read_json, write_json
+from llm_core.tensors import read_tensors, write_tensors
 from llm_core.training.folder import (
     MODEL_FILE,
     STATE_FILE,
