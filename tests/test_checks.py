@@ -16,7 +16,7 @@ import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -949,27 +949,36 @@ def mutants_of(function: Callable, salt: str) -> Iterator[tuple[str, Callable]]:
     if not isinstance(tree.body[0], ast.FunctionDef) or function.__closure__:
         return
     take_annotations_away(tree)
-    count = sum(len(changes_of(node)) for node in ast.walk(tree))
-    chosen = list(range(count))
+    changes = [change for node in ast.walk(tree) for change in changes_of(node)]
+    chosen = list(range(len(changes)))
     random.Random(zlib.crc32(salt.encode())).shuffle(chosen)
     for number in sorted(chosen[:MUTANTS_PER_FUNCTION]):
-        made = mutant(tree, number, function)
+        made = mutant(tree, changes[number], function)
         if made is not None:
-            yield made
+            yield changes[number].description, made
 
 
-def mutant(tree: ast.Module, number: int, function: Callable) -> tuple[str, Callable] | None:
-    """Return the mutant with this number, or None when it is no valid code."""
-    tree = copy.deepcopy(tree)
-    changes = [change for node in ast.walk(tree) for change in changes_of(node)]
-    description, apply = changes[number]
-    apply()
-    namespace = dict(function.__globals__)
+@dataclass(frozen=True)
+class Change:
+    """Another value for one field of a node."""
+
+    description: str
+    node: ast.AST
+    field: str
+    value: Any
+
+
+def mutant(tree: ast.Module, change: Change, function: Callable) -> Callable | None:
+    """Return `function` with one change, or None when that is no valid code; `tree` stays."""
+    before, namespace = getattr(change.node, change.field), dict(function.__globals__)
+    setattr(change.node, change.field, change.value)
     try:
-        exec(compile(ast.fix_missing_locations(tree), "<mutant>", "exec"), namespace)
+        exec(compile(tree, "<mutant>", "exec"), namespace)
     except (SyntaxError, ValueError):
         return None
-    return description, namespace[function.__name__]
+    finally:
+        setattr(change.node, change.field, before)
+    return namespace[function.__name__]
 
 
 def take_annotations_away(tree: ast.Module) -> None:
@@ -999,44 +1008,44 @@ SWAPS: dict[type, tuple[type, ...]] = {
 }
 
 
-def changes_of(node: ast.AST) -> list[tuple[str, Callable[[], None]]]:
-    """Return (description, change) for every small change that can be made at one node."""
-    found: list[tuple[str, Callable[[], None]]] = []
+def changes_of(node: ast.AST) -> list[Change]:
+    """Return every small change that can be made at one node."""
+    found: list[Change] = []
 
-    def offer(what: str, target: ast.AST, field: str, value: Any) -> None:
+    def offer(what: str, field: str, value: Any) -> None:
         line = getattr(node, "lineno", 0)
-        found.append((f"{what} in line {line}", lambda: setattr(target, field, value)))
+        found.append(Change(f"{what} in line {line}", node, field, value))
 
     if isinstance(node, ast.BinOp):
         for other in SWAPS.get(type(node.op), ()):
-            offer(f"{other.__name__} for {type(node.op).__name__}", node, "op", other())
+            offer(f"{other.__name__} for {type(node.op).__name__}", "op", other())
     if isinstance(node, ast.Compare):
         for other in SWAPS.get(type(node.ops[0]), ()):
-            offer(f"{other.__name__} for {type(node.ops[0]).__name__}", node, "ops", [other()])
+            offer(f"{other.__name__} for {type(node.ops[0]).__name__}", "ops", [other()])
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
         for value in (node.value + 1, node.value - 1, -node.value):
             if value != node.value:
-                offer(f"{value} for {node.value}", node, "value", value)
+                offer(f"{value} for {node.value}", "value", value)
     if isinstance(node, ast.Constant) and isinstance(node.value, bool):
-        offer(f"{not node.value} for {node.value}", node, "value", not node.value)
+        offer(f"{not node.value} for {node.value}", "value", not node.value)
     if isinstance(node, ast.Call) and len(node.args) >= 2:
         swapped = [node.args[1], node.args[0], *node.args[2:]]
-        offer("two arguments swapped", node, "args", swapped)
+        offer("two arguments swapped", "args", swapped)
     if isinstance(node, ast.Call) and node.keywords:
-        offer("a keyword argument left out", node, "keywords", node.keywords[1:])
+        offer("a keyword argument left out", "keywords", node.keywords[1:])
     if isinstance(node, ast.Tuple) and len(node.elts) == 2 and isinstance(node.ctx, ast.Load):
-        offer("a pair swapped", node, "elts", node.elts[::-1])
+        offer("a pair swapped", "elts", node.elts[::-1])
     for field, child in ast.iter_fields(node):
         shorter = simpler(child)
         if shorter is not None:
-            offer(f"{ast.unparse(child)} shortened", node, field, shorter)
+            offer(f"{ast.unparse(child)} shortened", field, shorter)
     for field in ("body", "orelse"):
         block = getattr(node, field, None)
         if isinstance(block, list) and len(block) > 1 and not isinstance(node, ast.Module):
             for i, statement in enumerate(block):
                 if not is_docstring(statement):
                     rest = block[:i] + block[i + 1 :]
-                    offer(f"{ast.unparse(statement)[:60]!r} left out", node, field, rest)
+                    offer(f"{ast.unparse(statement)[:60]!r} left out", field, rest)
     return found
 
 

@@ -764,6 +764,17 @@ def free_for_ever():
         SlowToFree()
 
 
+@pytest.fixture
+def often(monkeypatch):
+    """Interrupt, and change threads, ten times as often: as many interruptions in less time."""
+    monkeypatch.setattr(limit_module, "_REPEAT", limit_module._REPEAT / 10)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(interval / 10)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("often")
 @pytest.mark.parametrize("signals", [True, False])
 def test_an_interruption_that_a_finalizer_swallows_is_not_reported(signals, monkeypatch):
     reported = []

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable
 from functools import cached_property, lru_cache
+from itertools import islice
 from types import CodeType
 from typing import Any
 
@@ -362,7 +363,8 @@ def _is_empty(answer: Function) -> bool:
     code = getattr(answer, "__code__", None)
     if not isinstance(code, CodeType) or answer.__name__ == "<lambda>":
         return False
-    steps = [i for i in dis.get_instructions(code) if i.opname not in ("RESUME", "NOP", "CACHE")]
+    steps = (i for i in dis.get_instructions(code) if i.opname not in ("RESUME", "NOP", "CACHE"))
+    steps = list(islice(steps, 3))  # more is not empty, however long
     if [i.opname for i in steps] == ["LOAD_CONST", "RETURN_VALUE"]:
         return steps[0].argval is None and not _says_return(answer)
     if [i.opname for i in steps] == ["RETURN_CONST"]:

@@ -54,7 +54,7 @@ def show_figure(fig: Figure, alt: str) -> None:
 def _png(fig: Figure) -> tuple[bytes, dict[str, int]]:
     """Return the figure as PNG without its program's name, and its size on screen in pixels."""
     buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
+    fig.savefig(buffer, format="png", metadata={"Software": None})
     png = buffer.getvalue()
     width, height = (int.from_bytes(png[start : start + 4], "big") for start in (16, 20))
     scale = fig.dpi / _saved_dpi(fig)

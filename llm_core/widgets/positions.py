@@ -164,7 +164,7 @@ class PositionExplorer(Explorer):
         if self.kind == "alibi":
             self._draw_slopes(right.subplots())
         else:
-            self._draw_clocks(right)
+            self._draw_clocks(right.subplots())
         figure.suptitle(f"{self._what()}: position {self.position}", fontsize=11)
 
     def _keep_position(self, _change: Any) -> None:
@@ -263,20 +263,19 @@ class PositionExplorer(Explorer):
         axes.set_xlabel("key" if self.kind == "alibi" else "position", fontsize=8)
         axes.tick_params(labelsize=7)
 
-    def _draw_clocks(self, figure: Any) -> None:
+    def _draw_clocks(self, axes: Any) -> None:
         tips = self.hands()
         columns = int(np.ceil(np.sqrt(len(tips))))
-        all_axes = figure.subplots(columns, columns, squeeze=False).flatten()
         size = 8 if columns <= 4 else 5
-        for i, axes in enumerate(all_axes):
-            axes.axis("off")
-            if i >= len(tips):
-                continue
-            circle = np.linspace(0, 2 * np.pi, 60)
-            axes.plot(np.sin(circle), np.cos(circle), color="0.75", linewidth=1)
-            axes.plot((0, tips[i, 0]), (0, tips[i, 1]), color="#1f6fc4", linewidth=1.5)
-            axes.set(xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), aspect="equal")
-            axes.set_title(str(i), fontsize=size, pad=1)
+        circle = np.linspace(0, 2 * np.pi, 60)
+        for i, (right, up) in enumerate(tips):
+            x, y = 2.4 * (i % columns), -3.0 * (i // columns)
+            axes.plot(x + np.sin(circle), y + np.cos(circle), color="0.75", linewidth=1)
+            axes.plot((x, x + right), (y, y + up), color="#1f6fc4", linewidth=1.5)
+            axes.text(x, y + 1.1, str(i), fontsize=size, weight="bold", ha="center", va="bottom")
+        axes.margins(0.01)
+        axes.set_aspect("equal")
+        axes.axis("off")
 
     def hands(self) -> np.ndarray:
         """Return the tip of each pair's hand at the chosen position, (pairs, 2): right, up.
