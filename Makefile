@@ -27,10 +27,8 @@ lab: .venv/course.stamp ## install what the notebooks need and open the course i
 	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(BIN)/jupyter lab $(ALLOW_ROOT)
 
 test: .venv/dev.stamp lint ## install everything and run every test, as CI does
-	$(PYTEST) -n 2 tests -m "not browser"
 	rm -rf "$(RUNS)"
-	LLM_CORE_RECORDED_RUNS="$(RUNS)" $(PYTEST) -n 2 --maxschedchunk 1 -m browser \
-		tests/test_browser*.py tests/test_exercises.py
+	LLM_CORE_RECORDED_RUNS="$(RUNS)" $(PYTEST) -n 2 --dist worksteal tests --ignore tests/test_redraw.py
 	$(PYTEST) tests/test_redraw.py # alone: it measures how fast pictures follow the hand
 	LLM_CORE_RECORDED_RUNS="$(RUNS)" $(BIN)/python -m llm_core.notebooks nbval -n 2
 
