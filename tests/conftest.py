@@ -17,17 +17,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what may take longest, by its time limit, so that all workers end together.
+    """Put half of the browser tests first and half of them last, the longest of each half first.
 
-    Tests without a limit of their own keep their order. `--dist worksteal` deals the tests out in
-    as many parts as there are workers: of two, each begins with half of the browser tests.
+    `--dist worksteal` deals the tests out in as many parts as there are workers. Of two, one begins
+    with browser tests and one ends with them: they often wait, and the others use that time. What
+    may take longest, by its time limit, comes early, so that both workers end together.
     """
     limits = {item: item.get_closest_marker("timeout") for item in items}
     items.sort(key=lambda item: -limits[item].args[0] if limits[item] else 0)
     in_browser = [item for item in items if item.get_closest_marker("browser")]
-    others = [item for item in items if item not in set(in_browser)]
-    middle = len(others) // 2
-    items[:] = [*in_browser[::2], *others[:middle], *in_browser[1::2], *others[middle:]]
+    others = [item for item in items if not item.get_closest_marker("browser")]
+    items[:] = [*in_browser[::2], *others, *in_browser[1::2]]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

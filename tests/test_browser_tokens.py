@@ -115,23 +115,47 @@ def type_text(hand: Hand, control: Any, text: str) -> None:
 
 def encodes_like_python(hand: Hand, expected: Any, text: Any, merges: Any) -> None:
     """For each text, walk up the changes: the browser's ids must be those of `encode`."""
-    following = hand.control("button", "Next change")
+    n_clicks = 0
     for sample in TEXTS:
         text.fill(sample)
         expected.text = sample
         hand.press(merges, "Home")
-        expected.merges = 0
-        same_as_python(hand, expected)
-        for _ in range(6):
-            if following.get_attribute("aria-disabled") == "true":
-                break  # the last change that this text sees
-            following.click()
-            hand.page.wait_for_timeout(40)
-            expected.merges = int(merges.input_value())
-            same_as_python(hand, expected)
+        for merges_applied, ids, summary in (shown := walk_up(hand)):
+            expected.merges = merges_applied
+            assert summary == expected.describe()
+            assert ids == expected.ids()
+        n_clicks += len(shown) - 1
         hand.press(merges, "End")
         expected.merges = expected.n_merges
         same_as_python(hand, expected)
+    assert n_clicks > 3 * len(TEXTS)
+
+
+def walk_up(hand: Hand, changes: int = 6) -> list[tuple[int, list[int], str]]:
+    """Click to the next change, and again, within the page, up to the last that this text sees.
+
+    Returns:
+        (merges applied, ids, summary) before the first click and after each.
+    """
+    return hand.widget.evaluate(
+        """async (node, changes) => {
+            const slider = node.querySelector("input[type=range]");
+            const next = [...node.querySelectorAll("button")]
+                .find(button => button.textContent === "Next change");
+            const shown = [];
+            for (;;) {
+                await new Promise(resolve => setTimeout(resolve, 40));
+                await new Promise(resolve => requestAnimationFrame(() => setTimeout(resolve)));
+                shown.push([
+                    Number(slider.value), JSON.parse(node.dataset.row),
+                    node.querySelector(".llm-summary").textContent,
+                ]);
+                if (shown.length > changes || next.ariaDisabled === "true") return shown;
+                next.click();
+            }
+        }""",
+        changes,
+    )
 
 
 def marks_what_is_unknown(hand: Hand, text: Any) -> None:
