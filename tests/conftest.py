@@ -17,17 +17,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put half of the browser tests first and half of them last, the longest of each half first.
+    """Put half of the browser tests first and half of them at three quarters.
 
-    `--dist worksteal` deals the tests out in as many parts as there are workers. Of two, one begins
-    with browser tests and one ends with them: they often wait, and the others use that time. What
-    may take longest, by its time limit, comes early, so that both workers end together.
+    `--dist worksteal` deals the tests out in as many parts as there are workers. Of two, both begin
+    their browser tests at other times, since those often wait and the others then use that time,
+    and both end with short tests, which they take from each other. Of each half, what may take
+    longest, by its time limit, comes first.
     """
     limits = {item: item.get_closest_marker("timeout") for item in items}
     items.sort(key=lambda item: -limits[item].args[0] if limits[item] else 0)
     in_browser = [item for item in items if item.get_closest_marker("browser")]
     others = [item for item in items if not item.get_closest_marker("browser")]
-    items[:] = [*in_browser[::2], *others, *in_browser[1::2]]
+    later = 3 * len(others) // 4
+    items[:] = [*in_browser[::2], *others[:later], *in_browser[1::2], *others[later:]]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
