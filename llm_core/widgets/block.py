@@ -271,19 +271,21 @@ _NORM_LAYERS = {"layernorm": LayerNorm, "rmsnorm": RMSNorm, "none": nn.Identity}
 def _measure_one(wiring: Wiring, layers: list, x: Tensor, reader: Tensor) -> Numbers:
     """Run one combination at every depth at once.
 
-    A batch holds a copy of the text for each depth, and copy d is read off after d blocks. Copies
-    do not mix, so one backward pass gives the gradients of all depths.
+    A batch holds a copy of the text for each depth, and copy d is read off after d blocks, where it
+    ends. Copies do not mix, so one backward pass gives the gradients of all depths.
     """
-    streams = [x.expand(DEPTH, -1, -1).clone().requires_grad_()]  # (DEPTH, T, C) at each level
-    for layer in layers:
-        streams.append(wiring.block(streams[-1], layer))
-    read = [wiring.end(streams[d][d - 1]) * reader for d in range(1, DEPTH + 1)]
+    streams = [x.expand(DEPTH, -1, -1).clone().requires_grad_()]  # (copies that go on, T, C) each
+    for number, layer in enumerate(layers):
+        going = streams[-1][1:] if number else streams[0]  # all copies begin; then one ends a level
+        streams.append(wiring.block(going, layer))
+    read = [wiring.end(stream[0]) * reader for stream in streams[1:]]
     gradients = torch.autograd.grad(torch.stack(read).sum(), streams)
-    norms = torch.stack([g.flatten(1).norm(dim=1) for g in gradients], dim=1)  # (DEPTH, DEPTH + 1)
-    beyond = torch.arange(DEPTH + 1) > torch.arange(1, DEPTH + 1)[:, None]  # as norms
+    norms = torch.full((DEPTH, DEPTH + 1), math.nan, dtype=x.dtype)  # NaN where a copy has ended
+    for level, gradient in enumerate(gradients):
+        norms[DEPTH - len(gradient) :, level] = gradient.flatten(1).norm(dim=1)
     at_end = norms.gather(1, torch.arange(1, DEPTH + 1)[:, None])  # (DEPTH, 1)
-    ratio = (norms / at_end).log10().masked_fill(beyond, math.nan)
-    levels = torch.stack([stream[0].detach() for stream in streams])  # (DEPTH + 1, T, C)
+    ratio = (norms / at_end).log10()
+    levels = torch.stack([stream[-1].detach() for stream in streams])  # (DEPTH + 1, T, C)
     return {
         "gradient": ratio.float().numpy(),
         "size": levels.square().mean(dim=(1, 2)).sqrt().log10().float().numpy(),
