@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+import transformers  # its models load when they are asked for
 from torch import Tensor
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from llm_core.config import GPTConfig
 from llm_core.model import GPT
@@ -12,7 +12,7 @@ TOLERANCE = 1e-5
 """The largest difference between two logits, in float32; the course promises 1e-4."""
 
 
-def gpt2_config(hf: GPT2Config) -> GPTConfig:
+def gpt2_config(hf: "transformers.GPT2Config") -> GPTConfig:
     return GPTConfig(
         vocab_size=hf.vocab_size,
         context_length=hf.n_positions,
@@ -56,7 +56,7 @@ def gpt2_weights(hf: dict[str, Tensor], n_layers: int) -> dict[str, Tensor]:
     return ours
 
 
-def llama_config(hf: LlamaConfig) -> GPTConfig:
+def llama_config(hf: "transformers.LlamaConfig") -> GPTConfig:
     return GPTConfig(
         vocab_size=hf.vocab_size,
         context_length=hf.max_position_embeddings,
@@ -133,7 +133,7 @@ def ids_for(vocab_size: int, B: int, T: int) -> Tensor:
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("T", [1, 5, 16])
 def test_gpt2(seed, T):
-    hf_config = GPT2Config(
+    hf_config = transformers.GPT2Config(
         vocab_size=61,
         n_positions=16,
         n_embd=48,
@@ -143,7 +143,7 @@ def test_gpt2(seed, T):
         embd_pdrop=0.0,
         attn_pdrop=0.0,
     )
-    theirs = GPT2LMHeadModel(hf_config).eval()
+    theirs = transformers.GPT2LMHeadModel(hf_config).eval()
     shake(theirs, seed)
     ours = GPT(gpt2_config(hf_config)).eval()
     ours.load_state_dict(gpt2_weights(theirs.state_dict(), hf_config.n_layer))
@@ -156,7 +156,7 @@ def test_gpt2(seed, T):
 @pytest.mark.parametrize("n_kv_heads", [6, 2, 1])
 @pytest.mark.parametrize("rope_base", [10_000.0, 500_000.0])
 def test_llama(tied, n_kv_heads, rope_base):
-    hf_config = LlamaConfig(
+    hf_config = transformers.LlamaConfig(
         vocab_size=61,
         max_position_embeddings=32,
         hidden_size=48,
@@ -168,7 +168,7 @@ def test_llama(tied, n_kv_heads, rope_base):
         rope_parameters={"rope_type": "default", "rope_theta": rope_base},
         rms_norm_eps=1e-6,
     )
-    theirs = LlamaForCausalLM(hf_config).eval()
+    theirs = transformers.LlamaForCausalLM(hf_config).eval()
     shake(theirs, seed=2)
     ours = GPT(llama_config(hf_config)).eval()
     weights = llama_weights(theirs.state_dict(), hf_config.num_hidden_layers, tied)

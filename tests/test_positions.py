@@ -4,9 +4,6 @@ import math
 
 import pytest
 import torch
-from transformers import LlamaConfig
-from transformers.models.bloom.modeling_bloom import build_alibi_tensor
-from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply_rotary_pos_emb
 
 from llm_core.positions import (
     LearnedPositions,
@@ -104,16 +101,18 @@ def test_rotary_by_hand():
 
 @pytest.mark.parametrize("base", [10_000.0, 500_000.0])
 def test_rotary_equals_hugging_face_llama(base):
+    from transformers.models.llama import modeling_llama as llama  # seconds to load
+
     B, H, T, D = 2, 3, 11, 8
     q, k = normal(B, H, T, D), normal(B, H, T, D, seed=1)
-    hf = LlamaRotaryEmbedding(
-        LlamaConfig(
+    hf = llama.LlamaRotaryEmbedding(
+        llama.LlamaConfig(
             hidden_size=H * D,
             num_attention_heads=H,
             rope_parameters={"rope_type": "default", "rope_theta": base},
         )
     )
-    hf_q, hf_k = apply_rotary_pos_emb(q, k, *hf(q, torch.arange(T).unsqueeze(0)))
+    hf_q, hf_k = llama.apply_rotary_pos_emb(q, k, *hf(q, torch.arange(T).unsqueeze(0)))
     cos, sin = rotary_angles(T, D, base)
     torch.testing.assert_close(apply_rotary(q, cos, sin), hf_q, rtol=0, atol=1e-5)
     torch.testing.assert_close(apply_rotary(k, cos, sin), hf_k, rtol=0, atol=1e-5)
@@ -183,6 +182,8 @@ def test_slopes_in_between_fill_the_gaps(H, exponents):
 @pytest.mark.parametrize("H", range(1, 41))
 def test_alibi_equals_hugging_face_bloom(H):
     """BLOOM adds slope·j to key j: for one query all keys differ by the same number from ours."""
+    from transformers.models.bloom.modeling_bloom import build_alibi_tensor  # seconds to load
+
     T = 9
     theirs = build_alibi_tensor(torch.ones(1, T), H, torch.float32)  # (H, 1, T)
     bias, scores = alibi_bias(H, T), normal(H, T, T)

@@ -6,19 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import transformers  # its models load when they are asked for
 from hypothesis import example, given
 from hypothesis import strategies as st
 from small import enlarged
 from torch import nn
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    MinPLogitsWarper,
-    RepetitionPenaltyLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
 
 from llm_core.config import POSITIONS, GPTConfig
 from llm_core.model import GPT
@@ -121,12 +113,12 @@ scores = st.lists(st.floats(-20, 20, width=32), min_size=1, max_size=12)
 def test_filters_equal_transformers_but_for_ties(values, k, p, temperature):
     logits = torch.tensor([values])
     ours = apply_temperature(logits, temperature)
-    assert torch.allclose(ours, TemperatureLogitsWarper(temperature)(None, logits))
-    assert torch.equal(top_k_filter(logits, k), TopKLogitsWarper(k)(None, logits))
+    assert torch.allclose(ours, transformers.TemperatureLogitsWarper(temperature)(None, logits))
+    assert torch.equal(top_k_filter(logits, k), transformers.TopKLogitsWarper(k)(None, logits))
     shares = logits.softmax(-1).sort(descending=True).values
     close = bool(((shares.cumsum(-1) - p).abs() < 1e-4).any())
     if shares.unique().numel() == len(values) and p < 1 and not close:
-        assert torch.equal(top_p_filter(logits, p), TopPLogitsWarper(p)(None, logits))
+        assert torch.equal(top_p_filter(logits, p), transformers.TopPLogitsWarper(p)(None, logits))
 
 
 @given(scores, st.floats(0.01, 1.0))
@@ -168,9 +160,11 @@ def test_the_penalty_leaves_padding_out():
 def test_penalty_and_min_p_equal_transformers(values, penalty, min_p):
     logits = torch.tensor([values])
     ids = torch.tensor([[0, len(values) - 1, 0]])
-    theirs = RepetitionPenaltyLogitsProcessor(penalty)(ids, logits.clone())
+    theirs = transformers.RepetitionPenaltyLogitsProcessor(penalty)(ids, logits.clone())
     assert torch.allclose(apply_repetition_penalty(logits, ids, penalty), theirs)
-    assert torch.equal(min_p_filter(logits, min_p), MinPLogitsWarper(min_p)(None, logits))
+    assert torch.equal(
+        min_p_filter(logits, min_p), transformers.MinPLogitsWarper(min_p)(None, logits)
+    )
 
 
 # ------------------------------------------------------------------------------ measures
@@ -562,12 +556,12 @@ def test_impossible_tokens_are_no_candidates_and_nothing_left_ends_the_search():
 @pytest.mark.parametrize("length_penalty", [0.0, 0.7, 1.0])
 @pytest.mark.parametrize("seed", range(6))
 def test_beam_search_equals_transformers(seed, length_penalty):
-    config = GPT2Config(
+    config = transformers.GPT2Config(
         vocab_size=6, n_positions=32, n_embd=16, n_layer=1, n_head=2,
         bos_token_id=0, eos_token_id=1, pad_token_id=0,
     )  # fmt: skip
     torch.manual_seed(seed)
-    theirs = enlarged(GPT2LMHeadModel(config), 12)
+    theirs = enlarged(transformers.GPT2LMHeadModel(config), 12)
 
     class Wrapped(nn.Module):
         def forward(self, ids):
