@@ -225,8 +225,8 @@ def start_all_cells(page: Any) -> None:
 def scroll_to(page: Any, label: str) -> Any:
     """Return the widget with the accessible name `label`, scrolled into view.
 
-    JupyterLab keeps only the cells near the window in the page, so the notebook is scrolled until
-    the widget turns up. `css:light` spares the browser a search of every element for a shadow
+    JupyterLab draws only the cells near the window, so the notebook is scrolled until the widget
+    turns up. `css:light` spares the browser a search of every element for a shadow
     tree each time that the widget is asked for something.
     """
     widget = page.locator(f'css:light=section.llm[aria-label="{label}"]').first
