@@ -226,8 +226,8 @@ def scroll_to(page: Any, label: str) -> Any:
     """Return the widget with the accessible name `label`, scrolled into view.
 
     JupyterLab draws only the cells near the window, so the notebook is scrolled until the widget
-    turns up. `css:light` spares the browser a search of every element for a shadow
-    tree each time that the widget is asked for something.
+    turns up. `css:light` spares the browser a search of every element for a shadow tree each time
+    that the widget is asked for something.
     """
     widget = page.locator(f'css:light=section.llm[aria-label="{label}"]').first
     panel = page.locator(".jp-NotebookPanel:visible .jp-WindowedPanel-outer").first

@@ -28,6 +28,15 @@ NEEDS_BROWSER = [
 QUIZ = "Quiz "
 """What the accessible name of every quiz begins with; its id follows."""
 
+DRAWN = """
+const drawn = async node => {
+    await new Promise(resolve => setTimeout(resolve, 60));
+    await new Promise(resolve => requestAnimationFrame(() => setTimeout(resolve)));
+    return [JSON.parse(node.dataset.row), node.querySelector(".llm-summary").textContent];
+};"""
+"""JavaScript for code that works a widget from within the page: `await drawn(node)` waits until its
+picture has followed, and gives what `Hand.row` and `Hand.summary` do."""
+
 
 def write_notebook(path: Path, sources: Sequence[str]) -> None:
     """Write a notebook of code cells that have not run."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from browser import Lab, run_all_cells
 from hand import (
+    DRAWN,
     NEEDS_BROWSER,
     QUIZ,
     Hand,
@@ -92,7 +93,9 @@ def _shown_for(hand: Hand, states: list[tuple]) -> list[tuple[list[float], str]]
     """Set the explorer to each state from within the page; return the curve and the sentence."""
     wanted = [[*(str(value).lower() for value in parts), depth] for *parts, depth in states]
     return hand.widget.evaluate(
-        """async (node, { traits, wanted }) => {
+        "async (node, { traits, wanted }) => {"
+        + DRAWN
+        + """
             const shown = [], depth = node.querySelector("input[type=range]");
             for (const state of wanted) {
                 traits.forEach((trait, i) => {
@@ -101,11 +104,7 @@ def _shown_for(hand: Hand, states: list[tuple]) -> list[tuple[list[float], str]]
                 });
                 depth.value = state.at(-1);
                 depth.dispatchEvent(new Event("input", { bubbles: true }));
-                await new Promise(resolve => setTimeout(resolve, 60));
-                await new Promise(resolve => requestAnimationFrame(() => setTimeout(resolve)));
-                shown.push([
-                    JSON.parse(node.dataset.row), node.querySelector(".llm-summary").textContent
-                ]);
+                shown.push(await drawn(node));
             }
             return shown;
         }""",

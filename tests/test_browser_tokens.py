@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from browser import Lab, run_all_cells
 from hand import (
+    DRAWN,
     NEEDS_BROWSER,
     QUIZ,
     Hand,
@@ -120,7 +121,8 @@ def encodes_like_python(hand: Hand, expected: Any, text: Any, merges: Any) -> No
         text.fill(sample)
         expected.text = sample
         hand.press(merges, "Home")
-        for merges_applied, ids, summary in (shown := walk_up(hand)):
+        shown = walk_up(hand)
+        for merges_applied, ids, summary in shown:
             expected.merges = merges_applied
             assert summary == expected.describe()
             assert ids == expected.ids()
@@ -138,18 +140,16 @@ def walk_up(hand: Hand, changes: int = 6) -> list[tuple[int, list[int], str]]:
         (merges applied, ids, summary) before the first click and after each.
     """
     return hand.widget.evaluate(
-        """async (node, changes) => {
+        "async (node, changes) => {"
+        + DRAWN
+        + """
             const slider = node.querySelector("input[type=range]");
             const next = [...node.querySelectorAll("button")]
                 .find(button => button.textContent === "Next change");
             const shown = [];
             for (;;) {
-                await new Promise(resolve => setTimeout(resolve, 40));
-                await new Promise(resolve => requestAnimationFrame(() => setTimeout(resolve)));
-                shown.push([
-                    Number(slider.value), JSON.parse(node.dataset.row),
-                    node.querySelector(".llm-summary").textContent,
-                ]);
+                const [ids, summary] = await drawn(node);
+                shown.push([Number(slider.value), ids, summary]);
                 if (shown.length > changes || next.ariaDisabled === "true") return shown;
                 next.click();
             }

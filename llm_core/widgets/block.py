@@ -275,9 +275,10 @@ def _measure_one(wiring: Wiring, layers: list, x: Tensor, reader: Tensor) -> Num
     ends. Copies do not mix, so one backward pass gives the gradients of all depths.
     """
     streams = [x.expand(DEPTH, -1, -1).clone().requires_grad_()]  # (copies that go on, T, C) each
-    for number, layer in enumerate(layers):
-        going = streams[-1][1:] if number else streams[0]  # all copies begin; then one ends a level
+    going = streams[0]
+    for layer in layers:
         streams.append(wiring.block(going, layer))
+        going = streams[-1][1:]  # the first is read off here
     read = [wiring.end(stream[0]) * reader for stream in streams[1:]]
     gradients = torch.autograd.grad(torch.stack(read).sum(), streams)
     norms = torch.full((DEPTH, DEPTH + 1), math.nan, dtype=x.dtype)  # NaN where a copy has ended
