@@ -28,8 +28,7 @@ lab: .venv/course.stamp ## install what the notebooks need and open the course i
 
 test: .venv/dev.stamp lint ## install everything and run every test, as CI does
 	rm -rf "$(RUNS)"
-	LLM_CORE_RECORDED_RUNS="$(RUNS)" $(PYTEST) -n 2 --dist worksteal tests --ignore tests/test_redraw.py
-	$(PYTEST) tests/test_redraw.py # alone: it measures how fast pictures follow the hand
+	LLM_CORE_RECORDED_RUNS="$(RUNS)" $(PYTEST) -n 2 --dist worksteal tests
 	LLM_CORE_RECORDED_RUNS="$(RUNS)" $(BIN)/python -m llm_core.notebooks nbval -n 2
 
 lint: .venv/dev.stamp ## check style and format
