@@ -223,14 +223,14 @@ def drive_story(hand: Hand, expected: Any) -> None:
     for what, act in {
         "token by keyboard": lambda: hand.press(chip, "ArrowLeft"),
         "token by mouse": lambda: hand.widget.locator("[role=radio]").first.click(),
+        "length by keyboard": lambda: hand.press(length, "Home"),  # the stories are short from here
         "temperature by keyboard": lambda: hand.press(temperature, "ArrowRight"),
-        "length by keyboard": lambda: hand.press(length, "Home"),
         "seed by keyboard": lambda: hand.press(seed, "ArrowUp"),
         "generate by keyboard": lambda: hand.press(button, "Enter"),
         "temperature by mouse": lambda: point(temperature, 0.9, 0.5, click=True),
-        "length by mouse": lambda: point(length, 0.3, 0.5, click=True),
         "generate by mouse": button.click,
         "seed by typing": lambda: hand.type(seed, "77"),
+        "length by mouse": lambda: point(length, 0.3, 0.5, click=True),
     }.items():
         hand.must_change(what, act)
     hand.settle()
