@@ -169,6 +169,7 @@ def open_notebook(
     fails; `anew` loads it again, as on another day.
     """
     if anew:
+        _lab_page(lab, browser).evaluate("window.stopped")  # no kernel is left for the new page
         _close_pages(browser)
     page, problems = _lab_page(lab, browser), Problems()
     try:
@@ -200,10 +201,8 @@ def run_all_cells(lab: Lab, page: Any, path: str, seconds: float) -> list[dict[s
     waiting: list[dict[str, Any]] = []
     while time.monotonic() < deadline:
         _wait_until_idle(page, deadline - time.monotonic())
-        page.keyboard.press("Control+s")
-        page.wait_for_timeout(500)
         try:
-            notebook = json.loads((lab.root / path).read_text(encoding="utf-8"))
+            notebook = saved_notebook(lab, page, path)
         except json.JSONDecodeError:  # the server is writing the file at this moment
             continue
         cells = notebook["cells"]
@@ -222,6 +221,15 @@ def start_all_cells(page: Any) -> None:
     page.locator(".lm-Menu-itemLabel", has_text="Run All Cells").first.click()
 
 
+def saved_notebook(lab: Lab, page: Any, path: str) -> dict[str, Any]:
+    """Press Ctrl+S, and return the notebook from its file once JupyterLab has saved it."""
+    page.keyboard.press("Control+s")
+    page.wait_for_function(
+        "!window.jupyterapp.shell.currentWidget.context.model.dirty", timeout=20_000
+    )
+    return json.loads((lab.root / path).read_text(encoding="utf-8"))
+
+
 def scroll_to(page: Any, label: str) -> Any:
     """Return the widget with the accessible name `label`, scrolled into view.
 
@@ -235,7 +243,7 @@ def scroll_to(page: Any, label: str) -> Any:
     for _ in range(200):
         if widget.count() and widget.is_visible():
             widget.scroll_into_view_if_needed()
-            page.wait_for_timeout(300)
+            _wait_until_still(widget)
             if widget.count() and widget.is_visible():
                 return widget
         panel.evaluate("node => { node.scrollTop += 800; }")
@@ -338,7 +346,7 @@ def _wait_for_server(server: subprocess.Popen, runtime: Path, log: Path) -> None
 def _wait_until_idle(page: Any, seconds: float) -> None:
     """Wait until the notebook's kernel has had nothing to do three times in a row.
 
-    The page looks by itself: to ask the server four times a second would take time from the kernel.
+    The page looks by itself: to ask the server ten times a second would take time from the kernel.
     """
     quiet = page.evaluate(
         """async seconds => {
@@ -347,7 +355,7 @@ def _wait_until_idle(page: Any, seconds: float) -> None:
                 if (Date.now() > end) return false;
                 const context = window.jupyterapp.shell.currentWidget?.sessionContext;
                 quiet = context?.session?.kernel?.status === "idle" ? quiet + 1 : 0;
-                await new Promise(resolve => setTimeout(resolve, 250));
+                await new Promise(resolve => setTimeout(resolve, 100));
             }
             return true;
         }""",
@@ -356,15 +364,33 @@ def _wait_until_idle(page: Any, seconds: float) -> None:
     assert quiet, "the kernel was still busy"
 
 
+def _wait_until_still(widget: Any) -> None:
+    """Wait until a widget has kept its place for a moment: cells above it may still be drawn."""
+    widget.evaluate(
+        """async node => {
+            let place = null;
+            for (let still = 0; still < 3; ) {
+                await new Promise(resolve => setTimeout(resolve, 50));
+                const { top, height } = node.getBoundingClientRect();
+                still = place === `${top} ${height}` ? still + 1 : 0;
+                place = `${top} ${height}`;
+            }
+        }"""
+    )
+
+
 def _stop_kernels(page: Any) -> None:
-    """Shut down every kernel, as at the end of a day's work; the notebook stays as saved."""
+    """Shut down every kernel, as at the end of a day's work; the notebook stays as saved.
+
+    A kernel takes a second to end, in which the next notebook can open: `window.stopped` waits.
+    """
     page.evaluate(
         """async () => {
             const token = document.cookie.match(/_xsrf=([^;]+)/)[1];
             const reply = await fetch("/api/sessions");
             const sessions = reply.ok ? await reply.json() : [];
-            await Promise.all(sessions.map(({ id }) => fetch(`/api/sessions/${id}`,
-                { method: "DELETE", headers: { "X-XSRFToken": token } })));
+            window.stopped = Promise.all(sessions.map(({ id }) => fetch(`/api/sessions/${id}`,
+                { method: "DELETE", headers: { "X-XSRFToken": token } }))).then(() => null);
         }"""
     )
 
