@@ -20,6 +20,10 @@ _PRINTED_CHARACTERS = 2000
 """Characters kept of what a function prints."""
 
 
+_UNCHANGEABLE = (int, float, str, bytes, bool, type(None))
+"""Types whose values need no copy."""
+
+
 @dataclass
 class Outcome:
     """What one call did.
@@ -70,14 +74,16 @@ def copy_value(value: Any, together: dict[int, Any] | None = None) -> Any:
     together = {} if together is None else together
     if isinstance(value, torch.Tensor):
         return value.detach().clone().requires_grad_(value.requires_grad and value.is_leaf)
+    if type(value) in (list, tuple):
+        return type(value)([copy_value(v, together) for v in value])
+    if type(value) is dict:
+        return {key: copy_value(v, together) for key, v in value.items()}
+    if type(value) in _UNCHANGEABLE:
+        return value
     if isinstance(value, Made):
         return value.make(together[id(value.of)])
     if isinstance(value, torch.Generator):
         return torch.Generator(value.device).set_state(value.get_state())
-    if type(value) in (list, tuple):
-        return type(value)(copy_value(v, together) for v in value)
-    if type(value) is dict:
-        return {key: copy_value(v, together) for key, v in value.items()}
     try:
         copied = copy.deepcopy(value, together)
         if isinstance(value, torch.nn.Module):
@@ -149,6 +155,6 @@ _TO_BE_CHANGED = (torch.Generator, torch.nn.Module, torch.optim.Optimizer, Made)
 
 def _differs(before: Any, after: Any) -> bool:
     """Say whether an argument was changed that should not be."""
-    if isinstance(before, _TO_BE_CHANGED):
+    if before is after or isinstance(before, _TO_BE_CHANGED):
         return False
     return bool(differences(before, after, atol=0.0, rtol=0.0))

@@ -233,9 +233,8 @@ def _compare_numbers(
     fits = isinstance(got, (int, float)) and isinstance(expected, bool) == isinstance(got, bool)
     if not fits or (isinstance(expected, int) and isinstance(got, float)):
         return [_wrong_type(expected, got, what)]
-    if isinstance(expected, int):  # exact, however large
-        wrong = expected != got
-    else:
+    wrong = expected != got  # for whole numbers this is exact, however large they are
+    if wrong and isinstance(expected, float):
         left = torch.tensor(expected, dtype=torch.float64)
         right = torch.tensor(got, dtype=torch.float64)
         wrong = bool(_wrong_entries(left, right, tolerance))
