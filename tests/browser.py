@@ -222,12 +222,28 @@ def start_all_cells(page: Any) -> None:
 
 
 def saved_notebook(lab: Lab, page: Any, path: str) -> dict[str, Any]:
-    """Press Ctrl+S, and return the notebook from its file once JupyterLab has saved it."""
-    page.keyboard.press("Control+s")
-    page.wait_for_function(
-        "!window.jupyterapp.shell.currentWidget.context.model.dirty", timeout=20_000
+    """Press Ctrl+S until JupyterLab has saved the notebook; return it from its file.
+
+    A key that is pressed while a menu closes is lost.
+    """
+    page.evaluate(
+        """() => {
+            const { saveState } = window.jupyterapp.shell.currentWidget.context;
+            window.saved = new Promise(resolve => {
+                saveState.connect(function end(_, state) {
+                    if (state === "started") return;
+                    saveState.disconnect(end);
+                    resolve(true);
+                });
+            });
+        }"""
     )
-    return json.loads((lab.root / path).read_text(encoding="utf-8"))
+    in_a_second = "new Promise(resolve => setTimeout(() => resolve(false), 1000))"
+    for _ in range(20):
+        page.keyboard.press("Control+s")
+        if page.evaluate(f"Promise.race([window.saved, {in_a_second}])"):
+            return json.loads((lab.root / path).read_text(encoding="utf-8"))
+    raise AssertionError(f"{path}: JupyterLab did not save it")
 
 
 def scroll_to(page: Any, label: str) -> Any:
