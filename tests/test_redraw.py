@@ -11,44 +11,55 @@ import pytest
 from browser import Lab, run_all_cells
 from hand import NEEDS_BROWSER, Hand, hand_on, open_built, write_notebook
 
+from llm_core.notebooks.normal import WIDGET_VIEW
+
 pytestmark = NEEDS_BROWSER
 
 PATH = "redraw.ipynb"
+SHOW = f"""\
+from IPython.display import display
+
+def show(explorer):  # without the picture that a saved notebook gets
+    display({{"{WIDGET_VIEW}": {{"model_id": explorer.model_id}}}}, raw=True)
+"""
 EXPLORERS = {
-    "Storyteller": "from llm_core.widgets.start_here import StoryTeller\nStoryTeller()",
-    "Token explorer": "from llm_core.widgets.tokens import TokenExplorer\nTokenExplorer()",
+    "Storyteller": "from llm_core.widgets.start_here import StoryTeller\nshow(StoryTeller())",
+    "Token explorer": "from llm_core.widgets.tokens import TokenExplorer\nshow(TokenExplorer())",
     "Embedding explorer": """\
 import torch
 from llm_core.widgets.embeddings import EmbeddingExplorer
 
 words = [f"word{i}" for i in range(300)]
 vectors = torch.randn(300, 24, generator=torch.Generator().manual_seed(0))
-EmbeddingExplorer(words, vectors)""",
+show(EmbeddingExplorer(words, vectors))""",
     "Training map": """\
 from llm_core.widgets.embeddings import TrainingMap
 
 live = TrainingMap(words)
-display(live)
+show(live)
 for moment in range(20):
     live.add(moment / 20, vectors * (moment + 1))""",
     "Position explorer": """\
 from llm_core.widgets.positions import PositionExplorer
 positions = PositionExplorer()
 positions.d_model, positions.length = 64, 128
-positions""",
+show(positions)""",
     "Attention explorer": """\
 from llm_core.widgets.attention import AttentionExplorer
-AttentionExplorer(text="One day Zoe went to the forest to climb and found a yellow rope. "
-    "Zoe gave the yellow rope to Sam. Who has the rope now? Sam has the yellow rope.")""",
-    "Block explorer": "from llm_core.widgets.block import BlockExplorer\nBlockExplorer()",
-    "Model explorer": "from llm_core.widgets.model import ModelExplorer\nModelExplorer()",
+text = (
+    "One day Zoe went to the forest to climb and found a yellow rope. "
+    "Zoe gave the yellow rope to Sam. Who has the rope now? Sam has the yellow rope."
+)
+show(AttentionExplorer(text=text))""",
+    "Block explorer": "from llm_core.widgets.block import BlockExplorer\nshow(BlockExplorer())",
+    "Model explorer": "from llm_core.widgets.model import ModelExplorer\nshow(ModelExplorer())",
     "Optimizer explorer": """\
 from llm_core.widgets.optimizers import OptimizerExplorer
-OptimizerExplorer()""",
+show(OptimizerExplorer())""",
     "Next-token explorer": """\
 from llm_core.widgets.sampling import BeamExplorer, NextTokenExplorer
-NextTokenExplorer()""",
-    "Beam explorer": "BeamExplorer()",
+show(NextTokenExplorer())""",
+    "Beam explorer": "show(BeamExplorer())",
 }
 CONTROLS = (
     "input[type=range]:enabled",
@@ -63,7 +74,7 @@ LIMIT_MS = 50
 
 @pytest.mark.timeout(300)
 def test_every_explorer_follows_the_hand(lab: Lab, browser: Any, record_property: Any) -> None:
-    write_notebook(lab.root / PATH, list(EXPLORERS.values()))
+    write_notebook(lab.root / PATH, (SHOW, *EXPLORERS.values()))
     undisturbed = {}
     with open_built(lab, browser, PATH) as (page, problems):
         run_all_cells(lab, page, PATH, 120)
