@@ -385,7 +385,7 @@ def _wait_until_still(widget: Any) -> None:
     widget.evaluate(
         """async node => {
             let place = null;
-            for (let still = 0; still < 3; ) {
+            for (let i = 0, still = 0; i < 100 && still < 3; i++) {
                 await new Promise(resolve => setTimeout(resolve, 50));
                 const { top, height } = node.getBoundingClientRect();
                 still = place === `${top} ${height}` ? still + 1 : 0;
