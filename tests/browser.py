@@ -231,7 +231,7 @@ def saved_notebook(lab: Lab, page: Any, path: str) -> dict[str, Any]:
             const { saveState } = window.jupyterapp.shell.currentWidget.context;
             window.saved = new Promise(resolve => {
                 saveState.connect(function end(_, state) {
-                    if (state === "started") return;
+                    if (!state.startsWith("completed")) return;
                     saveState.disconnect(end);
                     resolve(true);
                 });
