@@ -128,12 +128,11 @@ function render({ model, el }) {
     const query = Math.min(hovered[0] ?? pinned, head.T - 1);
     const row = rowOf(head, query);
 
-    // Pictures before texts: they ask how wide they may be, which after a change of texts takes long.
+    chips.update(tokens, pinned, row.weights, query);
     drawMap(colours, tokens, head, stepNow, query);
     lines.draw(colours, {
       labels: tokens, weights: head.weights, selected: query, leftTitle: "query", rightTitle: "looks at",
     });
-    chips.update(tokens, pinned, row.weights, query);
     writeNumbers(tokens, head, stepNow, query, row);
 
     const words = describe({ tokens, layer, head: headNumber, query, step: stepNow, weights: row.weights });
@@ -154,11 +153,11 @@ function render({ model, el }) {
     ][stepNow];
     const [low, high] = ends(options.range ?? options.values);
     const columns = stepNow === 4 ? Array.from({ length: head.D }, (_, d) => String(d)) : tokens;
+    mapHeading.textContent = STEPS[stepNow].map;
     map.draw(colours, {
       low, high, ...options, rows: tokens, columns, selected: query, hovered,
       rowTitle: "query", columnTitle: stepNow === 4 ? "channel of the output" : "key",
     });
-    mapHeading.textContent = STEPS[stepNow].map;
     reading.textContent = readingOf(tokens, head, options, columns, stepNow);
   }
 
@@ -193,10 +192,7 @@ function render({ model, el }) {
     numbers.phase((r) => Math.sign(Math.min(r, 4) - stepNow));
     numbers.mark({ "llm-marked": query + 1, "llm-heaviest": heaviest + 1 });
     const wanted = `${model.get("layer")} ${model.get("head")} ${query}`;
-    if (wanted === revealed) return;
-    requestAnimationFrame(() => { // by then the browser has laid the new texts out
-      if (numbers.reveal(heaviest + 1)) revealed = wanted;
-    });
+    if (wanted !== revealed && numbers.reveal(heaviest + 1)) revealed = wanted;
   }
 
   return view.dispose;
