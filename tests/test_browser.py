@@ -14,6 +14,7 @@ import pytest
 import test_browser_tokens as tokens
 from browser import ROOT, Lab, run_all_cells
 from hand import (
+    DRAWN,
     NEEDS_BROWSER,
     QUIZ,
     Hand,
@@ -149,15 +150,17 @@ def _shows_the_heaviest_key(hand: Hand) -> None:
     The page clicks and measures by itself; that the mouse chooses a query was seen before.
     """
     seen = hand.widget.evaluate(
-        """async node => {
+        "async node => {"
+        + DRAWN
+        + """
             const box = node.querySelector(".llm-table-box"), seen = [];
             for (const chip of node.querySelectorAll("[role=radio].llm-token")) {
                 chip.click();
-                await new Promise(resolve => setTimeout(resolve, 60));
+                const [row] = await drawn(node);
                 const cell = node.querySelector("tbody tr:nth-child(4) .llm-heaviest");
                 const at = cell.getBoundingClientRect(), ends = box.getBoundingClientRect().right;
                 const name = cell.parentElement.firstChild.getBoundingClientRect().right;
-                const heaviest = Math.max(...JSON.parse(node.dataset.row));
+                const heaviest = Math.max(...row);
                 const shown = Number(cell.textContent);
                 seen.push([shown, heaviest, name, at.left, at.right, ends]);
             }

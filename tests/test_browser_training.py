@@ -90,7 +90,7 @@ def press_key(page: Any, button: Any, key: str) -> None:
 
 @pytest.fixture
 def hurry(lab: Lab) -> Iterator[Path]:
-    """The file for which the slow trainer waits; it is gone after the test."""
+    """A file that ends the slow trainer's pauses once a test makes it; gone after the test."""
     path = lab.root / "hurry"
     yield path
     path.unlink(missing_ok=True)
@@ -110,7 +110,7 @@ def test_pause_resume_and_stop_are_heard_while_the_cell_runs(lab: Lab, browser: 
 
         pause.click()
         paused = wait_for_status(page, widget, "paused")
-        page.wait_for_timeout(800)
+        page.wait_for_timeout(1500)
         assert numbers_of(widget)["step"] == paused["step"]
         resume.click()
         wait_for_status(page, widget, "running")

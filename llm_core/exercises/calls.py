@@ -19,7 +19,6 @@ _PRINTED_LINES = 8
 _PRINTED_CHARACTERS = 2000
 """Characters kept of what a function prints."""
 
-
 _UNCHANGEABLE = (int, float, str, bytes, bool, type(None))
 """Types whose values need no copy."""
 
